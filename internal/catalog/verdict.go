@@ -1,0 +1,72 @@
+package catalog
+
+import "symkeep/internal/symid"
+
+// A Verdict is the outcome of validating a whole package.
+type Verdict string
+
+// Verdicts. There is no third one: a package nobody could validate is stuck.
+const (
+	Good   Verdict = "good"
+	Failed Verdict = "failed"
+)
+
+// A Severity says what a finding does to the verdict.
+type Severity string
+
+// Severities. One error fails the package.
+const (
+	Error   Severity = "error"
+	Warning Severity = "warning"
+	Info    Severity = "info"
+)
+
+// A Finding is the result of one check. Its message names what was found, what
+// was expected and what to do.
+type Finding struct {
+	Code     string   `json:"code"` // stable check id, such as PDB-TRUNC
+	Severity Severity `json:"severity"`
+	Message  string   `json:"message"`
+}
+
+// A RankedKey is a key that validation confirmed for a file, with the richness of
+// what the file would give a debugger: the higher of two is served.
+type RankedKey struct {
+	Key  symid.Key `json:"key"`
+	Rank int       `json:"rank"`
+}
+
+// A FileReport is what validation learned about one file.
+type FileReport struct {
+	No       int         `json:"no"`
+	Kind     FileKind    `json:"kind"`
+	Arch     string      `json:"arch,omitempty"`
+	IDs      []IDs       `json:"ids,omitempty"`
+	Keys     []RankedKey `json:"keys,omitempty"`
+	Findings []Finding   `json:"findings,omitempty"`
+}
+
+// A Candidate is one file that a key may be answered with.
+type Candidate struct {
+	Package      PackageID `json:"package"`
+	File         int       `json:"file"` // number within the package
+	Name         string    `json:"name"` // base name of the file's path
+	Digest       Digest    `json:"digest"`
+	Rank         int       `json:"rank"`
+	VerdictIndex uint64    `json:"verdict_index,omitempty"`
+	State        State     `json:"state"` // of its package
+}
+
+// Count adds findings to the package's totals.
+func (p *Package) Count(findings []Finding) {
+	for _, f := range findings {
+		switch f.Severity {
+		case Error:
+			p.Errors++
+		case Warning:
+			p.Warnings++
+		default:
+			p.Infos++
+		}
+	}
+}

@@ -1,0 +1,217 @@
+package symid
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// A Kind says what the id of a Key is. The values are stored: they never change.
+type Kind byte
+
+// Kinds of key.
+const (
+	KindPE       Kind = 1 // id: timestamp u32, image size u32, big-endian; named
+	KindPDB      Kind = 2 // id: GUID in print order, age u32 big-endian; named
+	KindBuildID  Kind = 3 // id: build id in its own length; no name
+	KindMachO    Kind = 4 // id: UUID; no name
+	KindBreakpad Kind = 5 // id: as KindPDB; name is the debug file
+	KindWasm     Kind = 6 // id: build id in its own length; named
+)
+
+// An Artifact says which of the files that share an id is meant. The values are
+// stored and stay below 0x20, so that an index key can be told apart.
+type Artifact byte
+
+// Artifacts.
+const (
+	Executable Artifact = 1 // the image that is loaded and run
+	Debuginfo  Artifact = 2 // debug information of the image
+	SymText    Artifact = 3 // Breakpad text
+)
+
+// PortableAge stands in the age of a portable PDB's key.
+const PortableAge = 0xFFFFFFFF
+
+// A Key is what a debugger asks for. Two keys name the same thing exactly when
+// their Index is equal. Make one with the constructors below.
+type Key struct {
+	Kind     Kind
+	ID       string // raw bytes, see Kind
+	Artifact Artifact
+	Name     string // base name in display case; for display only where the kind has no name
+}
+
+// An IndexKey is the stored form of a Key, version 1: kind byte, id bytes,
+// artifact byte, name folded in ASCII A-Z. Names hold no byte below 0x20 and
+// artifacts are below 0x20, so no two keys share an encoding.
+type IndexKey string
+
+// PEKey names a PE image.
+func PEKey(name string, id CodeID) Key {
+	b := binary.BigEndian.AppendUint32(nil, id.Timestamp)
+	return Key{Kind: KindPE, ID: string(binary.BigEndian.AppendUint32(b, id.ImageSize)), Artifact: Executable, Name: name}
+}
+
+// PDBKey names a PDB. A portable PDB has the age PortableAge.
+func PDBKey(name string, id DebugID) Key {
+	return Key{Kind: KindPDB, ID: debugIDBytes(id), Artifact: Debuginfo, Name: name}
+}
+
+// BuildIDKey names an ELF image or its debug information; name is for display.
+func BuildIDKey(id BuildID, artifact Artifact, name string) Key {
+	return Key{Kind: KindBuildID, ID: string(id), Artifact: artifact, Name: name}
+}
+
+// MachOKey names a Mach-O image or its dSYM; name is for display.
+func MachOKey(uuid GUID, artifact Artifact, name string) Key {
+	return Key{Kind: KindMachO, ID: string(uuid[:]), Artifact: artifact, Name: name}
+}
+
+// BreakpadKey names a Breakpad file by its debug file.
+func BreakpadKey(debugFile string, id DebugID) Key {
+	return Key{Kind: KindBreakpad, ID: debugIDBytes(id), Artifact: SymText, Name: debugFile}
+}
+
+// WasmKey names a WebAssembly module.
+func WasmKey(name string, id BuildID) Key {
+	return Key{Kind: KindWasm, ID: string(id), Artifact: Executable, Name: name}
+}
+
+func debugIDBytes(id DebugID) string {
+	return string(binary.BigEndian.AppendUint32(append([]byte(nil), id.GUID[:]...), id.Age))
+}
+
+// Index returns the stored form.
+func (k Key) Index() IndexKey {
+	name := k.Name
+	if k.Kind == KindBuildID || k.Kind == KindMachO {
+		name = ""
+	}
+	return IndexKey(string([]byte{byte(k.Kind)}) + k.ID + string([]byte{byte(k.Artifact)}) + Fold(name))
+}
+
+// Valid reports whether the id has the length its kind asks for, the artifact is
+// known and the name can stand in a lookup path.
+func (k Key) Valid() error {
+	switch {
+	case k.Artifact < Executable || k.Artifact > SymText:
+		return fmt.Errorf("key artifact %d: unknown: %w", k.Artifact, ErrBadID)
+	case k.Kind == KindBuildID || k.Kind == KindMachO:
+	default:
+		if err := CheckName(k.Name); err != nil {
+			return err
+		}
+	}
+	want := map[Kind]int{KindPE: 8, KindPDB: 20, KindMachO: 16, KindBreakpad: 20}
+	n, fixed := want[k.Kind]
+	switch {
+	case fixed && len(k.ID) == n:
+		return nil
+	case !fixed && (k.Kind == KindBuildID || k.Kind == KindWasm) && len(k.ID) >= 1 && len(k.ID) <= 256:
+		return nil
+	}
+	return fmt.Errorf("key of kind %d: id of %d bytes: %w", k.Kind, len(k.ID), ErrBadID)
+}
+
+// Paths returns the lookup paths a debugger may send for the key, in canonical
+// case, without a leading slash. The first is the one to show a person.
+func (k Key) Paths() []string {
+	hexID := hex.EncodeToString([]byte(k.ID))
+	switch k.Kind {
+	case KindPE, KindPDB:
+		return []string{k.Name + "/" + k.StoreID() + "/" + k.Name}
+	case KindBreakpad:
+		return []string{k.Name + "/" + k.debugID().String() + "/" + SymStem(k.Name) + ".sym"}
+	case KindBuildID:
+		padded := BuildID(k.ID).Padded()
+		if k.Artifact == Debuginfo {
+			return []string{"buildid/" + hexID + "/debuginfo", "_.debug/elf-buildid-sym-" + padded + "/_.debug"}
+		}
+		ps := []string{"buildid/" + hexID + "/executable"}
+		if k.Name != "" {
+			ps = append(ps, k.Name+"/elf-buildid-"+padded+"/"+k.Name)
+		}
+		return ps
+	case KindMachO:
+		if k.Artifact == Debuginfo {
+			return []string{"_.dwarf/mach-uuid-sym-" + hexID + "/_.dwarf"}
+		}
+		return []string{k.Name + "/mach-uuid-" + hexID + "/" + k.Name}
+	case KindWasm:
+		return []string{k.Name + "/" + hexID + "/" + k.Name}
+	}
+	return nil
+}
+
+// StoreID returns the middle part of a SymStore path, in canonical case: GUID
+// upper, age lower; timestamp upper, size lower. It is empty for other kinds.
+func (k Key) StoreID() string {
+	switch k.Kind {
+	case KindPE:
+		return CodeID{Timestamp: binary.BigEndian.Uint32([]byte(k.ID)), ImageSize: binary.BigEndian.Uint32([]byte(k.ID[4:]))}.String()
+	case KindPDB:
+		id := k.debugID()
+		return fmt.Sprintf("%s%x", id.GUID, id.Age)
+	}
+	return ""
+}
+
+func (k Key) debugID() DebugID {
+	var d DebugID
+	copy(d.GUID[:], k.ID)
+	d.Age = binary.BigEndian.Uint32([]byte(k.ID[16:]))
+	return d
+}
+
+type keyJSON struct {
+	Kind     Kind     `json:"kind"`
+	ID       string   `json:"id"` // lower-case hex
+	Artifact Artifact `json:"artifact"`
+	Name     string   `json:"name,omitempty"`
+}
+
+// MarshalJSON writes the id as lower-case hex.
+func (k Key) MarshalJSON() ([]byte, error) {
+	return json.Marshal(keyJSON{k.Kind, hex.EncodeToString([]byte(k.ID)), k.Artifact, k.Name})
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote and checks it with Valid.
+func (k *Key) UnmarshalJSON(b []byte) error {
+	var j keyJSON
+	if err := json.Unmarshal(b, &j); err != nil {
+		return err
+	}
+	id, err := hex.DecodeString(j.ID)
+	if err != nil {
+		return fmt.Errorf("key id %q: not hex: %w", j.ID, ErrBadID)
+	}
+	*k = Key{j.Kind, string(id), j.Artifact, j.Name}
+	return k.Valid()
+}
+
+// Fold maps ASCII A-Z to lower case and leaves every other byte alone.
+func Fold(s string) string {
+	for i := 0; i < len(s); i++ {
+		if 'A' <= s[i] && s[i] <= 'Z' {
+			return strings.Map(func(r rune) rune {
+				if 'A' <= r && r <= 'Z' {
+					return r + 'a' - 'A'
+				}
+				return r
+			}, strings.ToValidUTF8(s, "\uFFFD"))
+		}
+	}
+	return s
+}
+
+// SymStem returns the name a Breakpad file has without ".sym": the debug file
+// without a trailing .pdb of any case.
+func SymStem(debugFile string) string {
+	if n := len(debugFile) - 4; n > 0 && strings.EqualFold(debugFile[n:], ".pdb") {
+		return debugFile[:n]
+	}
+	return debugFile
+}

@@ -23,11 +23,10 @@ type Blob struct {
 	Gen     uint64      `json:"gen"` // grows with each upload after a retirement
 	RawSize int64       `json:"raw_size"`
 	Packed  Packed      `json:"packed"`
-	Refs    int         `json:"refs"`    // files of packages that still own their blobs
-	Pins    int         `json:"pins"`    // open packages that listed it
+	Refs    int         `json:"refs"`    // file rows that list it, from the listing until their package is swept; an open package counts
 	Holders []NodeID    `json:"holders"` // members with a verified copy, sorted
 	Retired bool        `json:"retired,omitempty"`
-	IdleAt  ClusterTime `json:"idle_at,omitempty"` // when the last reference and pin went
+	IdleAt  ClusterTime `json:"idle_at,omitempty"` // when the last reference went
 }
 
 // A Receipt says that members hold verified, durable copies of a blob.

@@ -1,0 +1,131 @@
+package api
+
+import (
+	"time"
+
+	"symkeep/internal/catalog"
+	"symkeep/internal/symid"
+)
+
+// OpenRequest is POST /api/v1/packages: it opens a package, or finds the one that
+// the idempotency key already opened.
+type OpenRequest struct {
+	IdempotencyKey string            `json:"idempotency_key"`
+	Product        string            `json:"product"`
+	Version        string            `json:"version"`
+	Labels         map[string]string `json:"labels,omitempty"`
+	Comment        string            `json:"comment,omitempty"`
+}
+
+// OpenResponse answers an OpenRequest.
+type OpenResponse struct {
+	Package   catalog.PackageID `json:"package"`
+	State     catalog.State     `json:"state"`
+	ClusterID catalog.ClusterID `json:"cluster_id"`
+	Index     uint64            `json:"index"`
+}
+
+// A FileEntry announces one file.
+type FileEntry struct {
+	Path   string         `json:"path"`
+	Size   int64          `json:"size"`
+	SHA256 catalog.Digest `json:"sha256"`
+}
+
+// AddFilesRequest is POST /api/v1/packages/ID/files: the files numbered from
+// First. Requests hold at most MaxFilesPerRequest entries.
+type AddFilesRequest struct {
+	First int         `json:"first"`
+	Files []FileEntry `json:"files"`
+}
+
+// MaxFilesPerRequest bounds one AddFilesRequest and one page of files.
+const MaxFilesPerRequest = 500
+
+// AddFilesResponse says which of the announced blobs the cluster lacks.
+type AddFilesResponse struct {
+	Lacking []catalog.Digest `json:"lacking"`
+}
+
+// CommitRequest is POST /api/v1/packages/ID/commit.
+type CommitRequest struct {
+	Files int `json:"files"`
+}
+
+// CommitResponse answers a CommitRequest. When Lacking is not empty nothing was
+// committed: upload those blobs again, then retry.
+type CommitResponse struct {
+	State   catalog.State    `json:"state"`
+	Index   uint64           `json:"index"`
+	Lacking []catalog.Digest `json:"lacking,omitempty"`
+}
+
+// PackageStatus is GET /api/v1/packages/ID. With ?wait=DURATION it is held until
+// the package leaves the states open and committed, or the time is over.
+type PackageStatus struct {
+	catalog.Package
+	// Visible is set on an answer to ?wait with a verdict: every member has
+	// applied it or can no longer answer a miss by itself. LeaseOut names those
+	// members that were given up on for the second reason.
+	Visible  bool     `json:"visible,omitempty"`
+	LeaseOut []string `json:"lease_out,omitempty"`
+	// Progress of validation, 0 to Files.
+	Checked int `json:"checked,omitempty"`
+}
+
+// FilesPage is GET /api/v1/packages/ID/files?after=NO&limit=N.
+type FilesPage struct {
+	Files []catalog.File `json:"files"`
+	Next  int            `json:"next,omitempty"` // the after of the next page; 0 at the end
+}
+
+// PackagesPage is GET /api/v1/packages, newest first.
+type PackagesPage struct {
+	Packages []catalog.Package `json:"packages"`
+	Next     string            `json:"next,omitempty"` // the before of the next page
+}
+
+// PackagesQuery narrows a listing; empty fields match everything.
+type PackagesQuery struct {
+	Product string
+	Version string
+	State   catalog.State
+	Before  catalog.PackageID
+	Limit   int // 0 means 50; at most 500
+}
+
+// DeleteRequest is POST /api/v1/packages/ID/delete.
+type DeleteRequest struct {
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// FindResponse is GET /api/v1/find?q=: who has a key, or why nobody does.
+type FindResponse struct {
+	Query string      `json:"query"`
+	Keys  []string    `json:"keys"` // lookup paths the query can mean
+	Found []FoundFile `json:"found"`
+}
+
+// A FoundFile is one file that carries a key asked for.
+type FoundFile struct {
+	Path      string            `json:"path"`
+	Served    bool              `json:"served"` // this one answers the key
+	Key       string            `json:"key"`
+	Digest    catalog.Digest    `json:"sha256"`
+	Candidate catalog.Candidate `json:"candidate"`
+	Product   string            `json:"product"`
+	Version   string            `json:"version"`
+	Findings  []catalog.Finding `json:"findings,omitempty"` // errors of a failed package
+	At        time.Time         `json:"verdict_at,omitzero"`
+	Holders   []string          `json:"holders,omitempty"` // names of members with a copy
+}
+
+// KeyPaths returns every lookup path of keys, in order.
+func KeyPaths(keys []symid.Key) []string {
+	paths := []string{}
+	for _, k := range keys {
+		paths = append(paths, k.Paths()...)
+	}
+	return paths
+}

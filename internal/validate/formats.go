@@ -1,0 +1,28 @@
+package validate
+
+import (
+	"io"
+
+	"symkeep/internal/symfile"
+)
+
+// A format is what this package does with files of one symfile.Format.
+type format struct {
+	// identify fills Identity from headers alone. It is cheap: the agent calls it
+	// for every file of a build tree. Damage shows as missing ids, never as an
+	// error; check says what is wrong. Errors of r may be ignored: the reader the
+	// core passes in remembers them.
+	identify func(r io.ReaderAt, size int64, name string) Identity
+	// check runs every check on one file, adds findings to s, and leaves in
+	// s.facts what the checks across the package need. It may read the whole file,
+	// in bounded memory.
+	check func(s *subject)
+}
+
+// formats maps what sniffing found to its checks. A format without an entry is
+// judged by class alone, see classOf.
+var formats = map[symfile.Format]format{}
+
+// packageChecks run after every file was checked, in this order. They may open
+// files again. They return errors of I/O only.
+var packageChecks = []func(p *pkg) error{}

@@ -1,0 +1,95 @@
+package validate
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"symkeep/internal/catalog"
+	"symkeep/internal/symid"
+)
+
+// MaxFindings is how many findings of one file are listed; the rest are counted.
+const MaxFindings = 100
+
+// A subject is one file under validation: what its headers told, then what its
+// checks find. Only one goroutine uses it at a time.
+type subject struct {
+	File
+	Identity        // checks may correct Keys
+	name     string // base name of Path
+	in       *input // valid during check only
+	size     int64
+	ignored  bool
+	facts    any // what the format's check leaves for the checks across the package
+	found    []located
+}
+
+// A located finding sorts by where in the file it was made.
+type located struct {
+	catalog.Finding
+	off int64
+}
+
+// add reports a hit of code at offset off (0 where no offset applies) with the
+// severity of the codes table. The text says what was found and what was
+// expected; the name of the file goes before it and the advice of the code after.
+func (s *subject) add(code string, off int64, format string, args ...any) {
+	s.addAs(codeByID[code].Severity, code, off, format, args...)
+}
+
+// addAs is add with another severity than the table's.
+func (s *subject) addAs(sev catalog.Severity, code string, off int64, format string, args ...any) {
+	c := codeByID[code] // a code outside the table is a bug that tests find: it panics
+	msg := s.name + ": " + fmt.Sprintf(format, args...)
+	if c.Advice != "" {
+		msg += ". " + c.Advice + "."
+	}
+	s.found = append(s.found, located{catalog.Finding{Code: c.ID, Severity: sev, Message: msg}, off})
+}
+
+// has reports whether an error was found.
+func (s *subject) failed() bool {
+	return slices.ContainsFunc(s.found, func(l located) bool { return l.Severity == catalog.Error })
+}
+
+// key adds a key unless the file has it already.
+func (s *subject) key(k symid.Key, rank int) {
+	for _, have := range s.Keys {
+		if have.Key.Index() == k.Index() {
+			return
+		}
+	}
+	s.Keys = append(s.Keys, catalog.RankedKey{Key: k, Rank: rank})
+}
+
+// findings returns what was found in a stable order: severity, offset, code,
+// text; at most MaxFindings and one that counts the others.
+func (s *subject) findings() []catalog.Finding {
+	slices.SortStableFunc(s.found, func(a, b located) int {
+		return cmp.Or(
+			cmp.Compare(severityOrder(a.Severity), severityOrder(b.Severity)),
+			cmp.Compare(a.off, b.off),
+			cmp.Compare(a.Code, b.Code),
+			cmp.Compare(a.Message, b.Message))
+	})
+	if n := len(s.found) - MaxFindings; n > 0 {
+		s.found = s.found[:MaxFindings]
+		s.add("GEN-MORE", 0, "and %d more findings", n)
+	}
+	var out []catalog.Finding
+	for _, l := range s.found {
+		out = append(out, l.Finding)
+	}
+	return out
+}
+
+func severityOrder(s catalog.Severity) int {
+	switch s {
+	case catalog.Error:
+		return 0
+	case catalog.Warning:
+		return 1
+	}
+	return 2
+}

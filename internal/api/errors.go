@@ -10,7 +10,7 @@ import (
 
 // An Error is the body of every answer that is not a success.
 type Error struct {
-	Code    string `json:"code"`    // stable, see Codes
+	Code    string `json:"code"`    // stable, one of the Code constants
 	Message string `json:"message"` // what was found, what was expected, what to do
 	Node    string `json:"node,omitempty"`
 
@@ -26,8 +26,12 @@ const (
 	CodeStaleToken  = "stale_token"
 	CodeFull        = "full"
 	CodeNotLeader   = "not_leader"
+	CodeRefused     = "refused"
 	CodeInternal    = "internal"
 )
+
+// ErrRefused says that the server wants to be convinced who asks.
+var ErrRefused = errors.New("refused: authentication or permission")
 
 // ErrNotLeader says that the asked node does not lead; the sender picks another.
 var ErrNotLeader = errors.New("not the leader")
@@ -43,6 +47,7 @@ var codes = []struct {
 	{CodeStaleToken, http.StatusConflict, catalog.ErrStaleToken},
 	{CodeFull, http.StatusInsufficientStorage, catalog.ErrFull},
 	{CodeNotLeader, http.StatusMisdirectedRequest, ErrNotLeader},
+	{CodeRefused, http.StatusForbidden, ErrRefused},
 	{CodeUnavailable, http.StatusServiceUnavailable, catalog.ErrUnavailable},
 }
 

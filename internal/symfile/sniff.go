@@ -188,9 +188,6 @@ func isObject(b []byte, size int64) bool {
 }
 
 func coffMachine(m uint16) bool {
-	switch m {
-	case 0x14c, 0x8664, 0xaa64, 0x1c0, 0x1c4, 0xa641, 0xa64e, 0x200, 0x5032, 0x5064:
-		return true
-	}
-	return false
+	_, ok := COFFArch(m)
+	return ok
 }

@@ -1,0 +1,189 @@
+package symhttp
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"symkeep/internal/api"
+	"symkeep/internal/catalog"
+	"symkeep/internal/symid"
+)
+
+// Self tells who answers. Both may change while the server runs.
+type Self interface {
+	// ClusterID is empty before the node has a cluster.
+	ClusterID() catalog.ClusterID
+	// AppliedIndex is the log index that local reads reflect.
+	AppliedIndex() uint64
+}
+
+// A Locator resolves keys to the file that is served for them.
+type Locator interface {
+	// Locate returns the served candidate of the first key that has one. An error
+	// that wraps catalog.ErrNotFound is a miss the cluster stands for. Any other
+	// says that nobody can tell now: the connection is reset.
+	Locate(ctx context.Context, keys []symid.Key) (catalog.Candidate, error)
+}
+
+// Blobs opens packed blobs, wherever in the cluster they are.
+type Blobs interface {
+	// OpenBlob returns the packed bytes of a referenced blob, local or streamed
+	// from a peer. Errors are retried for Config.ReachTimeout.
+	OpenBlob(ctx context.Context, d catalog.Digest) (Blob, error)
+	// Suspect is told when a copy that OpenBlob gave did not decode, so that the
+	// next call gives another one. It must not block.
+	Suspect(d catalog.Digest, err error)
+}
+
+// A Blob is one open copy of a packed blob. ReadAt may be called concurrently.
+type Blob interface {
+	io.ReaderAt
+	io.Closer
+	// Size is that of the packed bytes.
+	Size() int64
+	// File is the local file the Blob reads, nil for a remote one. The server may
+	// seek it and hand it to sendfile, and then closes the file instead of the
+	// Blob: either must release everything.
+	File() *os.File
+}
+
+// A Cache keeps raw bytes of blobs in files, so that they need not be unpacked
+// again. Nobody has to hold one.
+type Cache interface {
+	// Get returns a file of the whole raw content, at any position, that the
+	// caller closes.
+	Get(d catalog.Digest) (*os.File, bool)
+	// Fill stores size raw bytes of r; it checks their digest. It may refuse.
+	Fill(ctx context.Context, d catalog.Digest, size int64, r io.Reader) error
+}
+
+// Ingest takes packages from agents.
+type Ingest interface {
+	OpenPackage(ctx context.Context, r api.OpenRequest) (api.OpenResponse, error)
+	AddFiles(ctx context.Context, id catalog.PackageID, r api.AddFilesRequest) (api.AddFilesResponse, error)
+	CommitPackage(ctx context.Context, id catalog.PackageID, r api.CommitRequest) (api.CommitResponse, error)
+	RenewLease(ctx context.Context, id catalog.PackageID) error
+}
+
+// Uploads stages, packs and replicates the raw bytes of blobs.
+type Uploads interface {
+	// UploadState returns how much of the blob is acknowledged. It is asked before
+	// the body is read: catalog.ErrNotFound or ErrConflict when the package does
+	// not take the blob, ErrFull when the disk does not.
+	UploadState(ctx context.Context, u Upload) (UploadState, error)
+	// Upload appends body, u.Size bytes, at u.Offset. It returns once W members
+	// hold the blob. Bytes that arrived before an error stay acknowledged. An
+	// offset that is not the acknowledged one is an *OffsetError.
+	Upload(ctx context.Context, u Upload, body io.Reader) (catalog.Receipt, error)
+}
+
+// An Upload is one request to send bytes of a blob.
+type Upload struct {
+	Package catalog.PackageID
+	Digest  catalog.Digest
+	Offset  int64 // of the first byte of the body
+	Size    int64 // bytes of the body
+	Length  int64 // bytes of the blob; 0 when only the state is asked for
+}
+
+// An UploadState says how far a blob has come on this node.
+type UploadState struct {
+	Offset  int64            // acknowledged bytes
+	Length  int64            // bytes of the blob, 0 when unknown; equal to Offset once it is held
+	Receipt *catalog.Receipt // set when the cluster holds the blob: nothing to send
+}
+
+// An OffsetError refuses an upload that does not start where the acknowledged
+// bytes end. It wraps catalog.ErrConflict.
+type OffsetError struct {
+	Digest       catalog.Digest
+	Found, Acked int64
+}
+
+// Error names both offsets.
+func (e *OffsetError) Error() string {
+	return fmt.Sprintf("blob %s: upload starts at offset %d, wanted the acknowledged %d", e.Digest, e.Found, e.Acked)
+}
+
+// Unwrap returns catalog.ErrConflict.
+func (e *OffsetError) Unwrap() error { return catalog.ErrConflict }
+
+// Packages shows packages to people and agents.
+type Packages interface {
+	// PackageStatus holds the answer for up to wait, or until ctx ends, while there
+	// is no verdict. The end of ctx is no error: the state as it is comes back.
+	PackageStatus(ctx context.Context, id catalog.PackageID, wait time.Duration) (api.PackageStatus, error)
+	ListPackages(ctx context.Context, q api.PackagesQuery) (api.PackagesPage, error)
+	ListFiles(ctx context.Context, id catalog.PackageID, after, limit int) (api.FilesPage, error)
+	FindKey(ctx context.Context, query string) (api.FindResponse, error)
+}
+
+// Keeper changes what people may change of a package.
+type Keeper interface {
+	DeletePackage(ctx context.Context, id catalog.PackageID, r api.DeleteRequest) error
+	UndeletePackage(ctx context.Context, id catalog.PackageID) error
+	RetryPackage(ctx context.Context, id catalog.PackageID) error
+}
+
+// Cluster shows and changes the membership.
+type Cluster interface {
+	ClusterStatus(ctx context.Context) (api.ClusterStatus, error)
+	JoinCluster(ctx context.Context, r api.ClusterJoinRequest) error
+	LeaveCluster(ctx context.Context) error
+	RemoveMember(ctx context.Context, r api.NodeRequest) error
+	DrainMember(ctx context.Context, r api.NodeRequest) error
+}
+
+// Health tells whether the node works. Both return one Check per thing looked at
+// and must not block for more than a moment.
+type Health interface {
+	Live(ctx context.Context) []Check
+	Ready(ctx context.Context, p Purpose) []Check
+}
+
+// A Purpose is what a caller wants a node to be ready for.
+type Purpose string
+
+// Purposes.
+const (
+	ForServe  Purpose = "serve"  // answer debuggers
+	ForIngest Purpose = "ingest" // take a push
+)
+
+// A Check is one line of /livez or /readyz; Err is nil when all is well.
+type Check struct {
+	Name string
+	Err  error
+}
+
+// Consensus is what members ask a node about the log.
+type Consensus interface {
+	// Propose hands an encoded command to the log and returns its encoded result.
+	// api.ErrNotLeader when this node does not lead. It does not forward.
+	Propose(ctx context.Context, command []byte) ([]byte, error)
+	ReadIndex(ctx context.Context) (uint64, error)
+	// LookupKeys answers only as a leader or under a negative lease.
+	LookupKeys(ctx context.Context, keys []symid.IndexKey) (api.LookupResponse, error)
+	PeerStatus(ctx context.Context) (api.PeerStatus, error)
+	// MemberLeaves removes a member that asks for it.
+	MemberLeaves(ctx context.Context, id catalog.NodeID) error
+}
+
+// Copies is what members ask a node about its own blobs.
+type Copies interface {
+	// OpenCopy opens a local, not quarantined copy, else catalog.ErrNotFound.
+	OpenCopy(ctx context.Context, d catalog.Digest) (Blob, error)
+	// HaveCopies returns one entry per digest, nil where there is no copy.
+	HaveCopies(ctx context.Context, ds []catalog.Digest) ([]*catalog.Packed, error)
+	// FetchCopy pulls a blob from a member; it returns once the copy is durable
+	// and verified.
+	FetchCopy(ctx context.Context, d catalog.Digest, r api.FetchRequest) error
+}
+
+// Admission lets nodes into the cluster.
+type Admission interface {
+	AdmitMember(ctx context.Context, r api.JoinRequest) (api.JoinResponse, error)
+}

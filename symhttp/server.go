@@ -1,0 +1,132 @@
+package symhttp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+
+	"github.com/valyala/fasthttp"
+	"golang.org/x/sync/errgroup"
+)
+
+// A Server answers on one listener. Make one with NewPublic, NewPeer or NewJoin;
+// Run it once.
+type Server struct {
+	cfg   Config
+	log   *slog.Logger
+	self  Self
+	http  fasthttp.Server
+	conns *conns
+
+	// base ends when running requests are cut, waits when a drain begins: a
+	// client that waits for news can ask another node.
+	base, waits       context.Context
+	cutBase, endWaits context.CancelFunc
+
+	work []func(context.Context) error // runs beside the listener
+}
+
+// newServer prepares everything but the routes. TCP keep-alive is left to the
+// listener, which has it on by default: where fasthttp cannot set it on a
+// connection just gone, it stops serving.
+func newServer(cfg Config, log *slog.Logger, self Self, handle fasthttp.RequestHandler) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if log == nil || self == nil {
+		return nil, errors.New("http server: no logger or no self")
+	}
+	s := &Server{cfg: cfg, log: log, self: self, conns: newConns(cfg.MaxConns)}
+	s.base, s.cutBase = context.WithCancel(context.Background())
+	s.waits, s.endWaits = context.WithCancel(s.base)
+	s.http = fasthttp.Server{
+		Name:                         "symkeep",
+		Handler:                      s.recovered(handle),
+		ErrorHandler:                 s.malformed,
+		ConnState:                    s.conns.changed,
+		Logger:                       serverLog{log},
+		Concurrency:                  2 * cfg.MaxConns, // conns holds the limit: fasthttp's own answer over it is a 503
+		ReadBufferSize:               cfg.HeaderBytes,
+		WriteBufferSize:              16 << 10,
+		ReadTimeout:                  cfg.ReadTimeout,
+		WriteTimeout:                 cfg.WriteTimeout,
+		IdleTimeout:                  cfg.IdleTimeout,
+		MaxRequestBodySize:           1, // bodies stream from the first byte; handlers count them
+		StreamRequestBody:            true,
+		DisablePreParseMultipartForm: true,
+		NoDefaultContentType:         true,
+		CloseOnShutdown:              true,
+	}
+	return s, nil
+}
+
+// Run serves connections of ln, which it closes, until ctx ends or ln fails. Then
+// running requests go on for up to Config.DrainTimeout and are cut. A requested
+// stop returns nil. No goroutine or connection is left behind.
+func (s *Server) Run(ctx context.Context, ln net.Listener) error {
+	defer s.cutBase()
+	limited := s.conns.limit(ln)
+	g, workCtx := errgroup.WithContext(s.base)
+	for _, w := range s.work {
+		g.Go(func() error { return w(workCtx) })
+	}
+	served := make(chan error, 1)
+	g.Go(func() error {
+		err := s.http.Serve(limited)
+		served <- err
+		return err
+	})
+	var err error
+	select {
+	case <-ctx.Done():
+	case <-workCtx.Done():
+	case err = <-served:
+	}
+	s.drain()
+	s.cutBase()
+	if gerr := g.Wait(); gerr != nil && !errors.Is(gerr, context.Canceled) {
+		err = gerr
+	}
+	if err != nil {
+		return fmt.Errorf("http server on %s: %w", ln.Addr(), err)
+	}
+	return nil
+}
+
+// drain waits for running requests, then cuts what is left and waits for that.
+func (s *Server) drain() {
+	s.endWaits()
+	s.conns.stop()
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.DrainTimeout)
+	defer cancel()
+	if err := s.http.ShutdownWithContext(ctx); err == nil {
+		return
+	}
+	s.log.Warn("requests cut at the end of the drain", "status", s.conns.count())
+	s.cutBase()
+	s.conns.closeAll()
+	<-s.conns.empty()
+}
+
+// recovered turns a panic of a handler into one refused request.
+func (s *Server) recovered(handle fasthttp.RequestHandler) fasthttp.RequestHandler {
+	return func(rc *fasthttp.RequestCtx) {
+		defer func() {
+			if r := recover(); r != nil {
+				s.panicked(rc, r)
+			}
+		}()
+		handle(rc)
+	}
+}
+
+// serverLog gives fasthttp's own complaints, all about single connections, the
+// level they deserve.
+type serverLog struct{ log *slog.Logger }
+
+// Printf implements fasthttp.Logger.
+func (l serverLog) Printf(format string, args ...any) {
+	l.log.Debug("http connection", "err", fmt.Sprintf(format, args...))
+}

@@ -21,8 +21,17 @@ type format struct {
 
 // formats maps what sniffing found to its checks. A format without an entry is
 // judged by class alone, see classOf.
-var formats = map[symfile.Format]format{}
+var formats = map[symfile.Format]format{
+	symfile.PE:       {identifyPE, checkPE},
+	symfile.PDB7:     {identifyPDB, checkPDB},
+	symfile.PDB2:     {identifyPDB2, checkPDB2},
+	symfile.Metadata: {identifyPortablePDB, checkPortablePDB},
+}
 
 // packageChecks run after every file was checked, in this order. They may open
-// files again. They return errors of I/O only.
-var packageChecks = []func(p *pkg) error{}
+// files again. They return errors of I/O only. Those that add keys come before
+// checkConflicts.
+var packageChecks = []func(p *pkg) error{
+	checkPEPairs,
+	checkConflicts,
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"path"
+	"slices"
 	"strings"
 
 	"symkeep/internal/catalog"
@@ -82,6 +83,7 @@ func (s *subject) checkGeneral() {
 		}
 		s.add("GEN-SIZE", 0, "%.1f GiB, over %d GiB", float64(s.size)/(1<<30), limit)
 	}
+	s.checkExtension()
 	if _, ok := formats[s.Format]; ok {
 		return
 	}
@@ -97,6 +99,30 @@ func (s *subject) checkGeneral() {
 	default:
 		s.checkDisguise()
 	}
+}
+
+// extKinds says what content an extension promises. Others promise nothing.
+var extKinds = map[string][]catalog.FileKind{
+	".pdb": {catalog.KindPDB, catalog.KindPortablePDB},
+	".dll": {catalog.KindPE}, ".exe": {catalog.KindPE}, ".sys": {catalog.KindPE}, ".ocx": {catalog.KindPE},
+	".efi": {catalog.KindPE}, ".drv": {catalog.KindPE}, ".cpl": {catalog.KindPE}, ".scr": {catalog.KindPE},
+	".so": {catalog.KindELF}, ".ko": {catalog.KindELF}, ".dwp": {catalog.KindELF}, ".dwo": {catalog.KindELF},
+	".dbg": {catalog.KindDBG, catalog.KindELF, catalog.KindPE}, ".debug": {catalog.KindELF, catalog.KindPE, catalog.KindWasm},
+	".dylib": {catalog.KindMachO}, ".sym": {catalog.KindBreakpad}, ".wasm": {catalog.KindWasm},
+}
+
+// checkExtension is GEN-EXT: an error where the base name is part of the key.
+func (s *subject) checkExtension() {
+	want, ok := extKinds[path.Ext(symid.Fold(s.name))]
+	if !ok || s.Class != ClassSymbol || slices.Contains(want, s.Kind) {
+		return
+	}
+	sev := catalog.Warning
+	switch s.Kind {
+	case catalog.KindPE, catalog.KindPDB, catalog.KindPortablePDB, catalog.KindWasm, catalog.KindDBG:
+		sev = catalog.Error
+	}
+	s.addAs(sev, "GEN-EXT", 0, "named %s but its content is %s", path.Ext(s.name), s.Kind)
 }
 
 // addObject is GEN-OBJ for a file of class object.

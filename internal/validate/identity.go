@@ -68,6 +68,13 @@ const (
 	RankFull   = 30 // debug information: a private PDB, DWARF
 )
 
+// addKey adds a key if its name can stand in a lookup path.
+func (id *Identity) addKey(k symid.Key, rank int) {
+	if k.Valid() == nil {
+		id.Keys = append(id.Keys, catalog.RankedKey{Key: k, Rank: rank})
+	}
+}
+
 // Identify reads the headers of r, which holds size bytes and is called name (a
 // base name), and returns what they tell. The error is one of r's.
 func Identify(r io.ReaderAt, size int64, name string) (Identity, error) {

@@ -2,10 +2,12 @@ package validate
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
 	"symkeep/internal/catalog"
+	"symkeep/internal/symfile"
 	"symkeep/internal/symid"
 )
 
@@ -48,19 +50,31 @@ func (s *subject) addAs(sev catalog.Severity, code string, off int64, format str
 	s.found = append(s.found, located{catalog.Finding{Code: c.ID, Severity: sev, Message: msg}, off})
 }
 
-// has reports whether an error was found.
+// damaged reports the error of a parser. What is not a *symfile.FormatError came
+// from the reader, which the core reports as such, and makes no finding.
+func (s *subject) damaged(code string, err error) {
+	var fe *symfile.FormatError
+	if errors.As(err, &fe) {
+		s.add(code, fe.Off, "%s at %#x: found %s, wanted %s", fe.What, fe.Off, fe.Found, fe.Want)
+	}
+}
+
+// failed reports whether an error was found.
 func (s *subject) failed() bool {
 	return slices.ContainsFunc(s.found, func(l located) bool { return l.Severity == catalog.Error })
 }
 
-// key adds a key unless the file has it already.
+// key adds a key unless the file has it already, or its name cannot stand in a
+// lookup path, which GEN-NAME reports.
 func (s *subject) key(k symid.Key, rank int) {
 	for _, have := range s.Keys {
 		if have.Key.Index() == k.Index() {
 			return
 		}
 	}
-	s.Keys = append(s.Keys, catalog.RankedKey{Key: k, Rank: rank})
+	if k.Valid() == nil {
+		s.Keys = append(s.Keys, catalog.RankedKey{Key: k, Rank: rank})
+	}
 }
 
 // findings returns what was found in a stable order: severity, offset, code,

@@ -2,6 +2,7 @@ package validate
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"runtime"
@@ -137,6 +138,25 @@ func (p *pkg) open(s *subject) (*input, io.Closer, error) {
 		return nil, nil, fmt.Errorf("check %q: %w", s.Path, err)
 	}
 	return newInput(p.ctx, r, s.size), r, nil
+}
+
+// digest returns the SHA-256 of s, and reads the file if the caller of Package did
+// not know it.
+func (p *pkg) digest(s *subject) (catalog.Digest, error) {
+	if !s.SHA256.IsZero() {
+		return s.SHA256, nil
+	}
+	in, c, err := p.open(s)
+	if err != nil {
+		return catalog.Digest{}, err
+	}
+	defer c.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, io.NewSectionReader(in, 0, s.size)); err != nil {
+		return catalog.Digest{}, fmt.Errorf("check %q: %w", s.Path, err)
+	}
+	s.SHA256 = catalog.Digest(h.Sum(nil))
+	return s.SHA256, nil
 }
 
 func (p *pkg) report() Report {

@@ -190,7 +190,7 @@ type Facts struct {
 // Well-known kinds of custom debug information, as GUIDs on disk.
 var (
 	kindSourceLink     = []byte("\x56\x05\x11\xCC\x91\xA0\x38\x4D\x9F\xEC\x25\xAB\x9A\x35\x1A\x6A")
-	kindEmbeddedSource = []byte("\x0E\x57\x8A\x0E\x26\x69\x6E\x46\xB4\xAD\x8A\xB0\x46\x11\xF5\xFE")
+	kindEmbeddedSource = []byte("\x1B\x57\x8A\x0E\x26\x69\x6E\x46\xB4\xAD\x8A\xB0\x46\x11\xF5\xFE")
 )
 
 // Facts reads the table sizes, the method table and the GUID heap. The error wraps

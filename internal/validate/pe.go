@@ -1,0 +1,271 @@
+package validate
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"symkeep/internal/catalog"
+	"symkeep/internal/symfile"
+	"symkeep/internal/symfile/pe"
+	"symkeep/internal/symfile/portablepdb"
+	"symkeep/internal/symid"
+)
+
+// peFacts is what the checks across the package need of an image.
+type peFacts struct {
+	records   []pe.CodeView
+	checksums []pe.Checksum // of its portable PDB
+	embedded  bool          // carries its portable PDB inside
+}
+
+func identifyPE(r io.ReaderAt, size int64, name string) Identity {
+	id := Identity{Class: ClassSymbol, Kind: catalog.KindPE}
+	f, err := pe.Open(r, size)
+	if err != nil {
+		return id
+	}
+	id.Arch = f.Arch()
+	ids := catalog.IDs{Arch: id.Arch, CodeID: f.CodeID().String()}
+	entries, _ := f.Debug()
+	for _, e := range entries {
+		if e.Type != pe.DebugCodeView {
+			continue
+		}
+		cv, err := f.CodeView(e)
+		if err != nil || !cv.NB10 && cv.GUID.IsZero() {
+			continue
+		}
+		if ids.DebugID == "" && !cv.NB10 {
+			ids.DebugID = symid.DebugID{GUID: cv.GUID, Age: cv.Age}.String()
+		}
+		id.Refs = append(id.Refs, refOf(cv))
+	}
+	if l, ok := f.DebugLink(); ok {
+		id.Refs = append(id.Refs, Ref{Kind: RefDebugLink, Name: l.Name, CRC32: l.CRC32})
+	}
+	id.IDs = []catalog.IDs{ids}
+	rank := RankBare
+	if f.HasDWARF() {
+		rank = RankFull
+	}
+	id.addKey(symid.PEKey(name, f.CodeID()), rank)
+	return id
+}
+
+func refOf(cv pe.CodeView) Ref {
+	switch {
+	case cv.NB10:
+		return Ref{Kind: RefPDB2, Name: cv.Name(), Keys: []symid.IndexKey{pdb2Key(cv.Name(), cv.Signature, cv.Age).Index()}}
+	case cv.Portable:
+		return Ref{Kind: RefPortablePDB, Name: cv.Name(), Debug: cv.DebugID(), Stamp: cv.Stamp, Keys: []symid.IndexKey{symid.PDBKey(cv.Name(), cv.DebugID()).Index()}}
+	}
+	return Ref{Kind: RefPDB, Name: cv.Name(), Debug: cv.DebugID(), Keys: []symid.IndexKey{symid.PDBKey(cv.Name(), cv.DebugID()).Index()}}
+}
+
+func checkPE(s *subject) {
+	f, err := pe.Open(s.in, s.size)
+	if err != nil {
+		s.damaged("PE-HDR", err)
+		return
+	}
+	s.checkPEHeader(f)
+	s.checkPETruncated(f)
+	facts := &peFacts{}
+	s.facts = facts
+	repro := s.checkPEDebug(f, facts)
+	if f.Timestamp == 0 && !repro {
+		s.add("PE-TS0", f.HeaderOff+8, "timestamp 0, key %s", f.CodeID())
+	}
+	for _, sec := range f.Sections {
+		if packer, ok := packerSections[sec.Name]; ok {
+			s.add("PE-PACKED", 0, "section %s was written by %s", sec.Name, packer)
+			break
+		}
+	}
+	s.checkPEChecksum(f)
+}
+
+var packerSections = map[string]string{
+	"UPX0": "UPX", "UPX1": "UPX", ".aspack": "ASPack", ".adata": "ASPack", ".MPRESS1": "MPRESS",
+	".petite": "Petite", ".themida": "Themida", ".vmp0": "VMProtect", ".vmp1": "VMProtect",
+}
+
+func (s *subject) checkPEHeader(f *pe.File) {
+	if !f.MachineKnown() {
+		s.add("PE-HDR", f.HeaderOff+4, "machine at %#x: found %#x, wanted a machine that Windows or .NET runs on", f.HeaderOff+4, f.Machine)
+	}
+	if n := len(f.Sections); n > pe.MaxSections {
+		s.addAs(catalog.Warning, "PE-HDR", f.HeaderOff+6, "%d sections, Windows loads at most %d", n, pe.MaxSections)
+	}
+}
+
+func (s *subject) checkPETruncated(f *pe.File) {
+	for _, sec := range f.Sections {
+		if end := sec.End(); end > s.size {
+			s.add("PE-TRUNC", s.size, "ends at %d but section %s needs %d bytes", s.size, sec.Name, end)
+		}
+	}
+	if off, end, ok := f.Certificate(); ok && end > s.size {
+		s.add("PE-TRUNC", s.size, "ends at %d but the signature at %#x needs %d bytes", s.size, off, end)
+	}
+}
+
+// checkPEDebug reads every debug entry, and reports whether the image is marked
+// reproducible: its timestamp is then a hash.
+func (s *subject) checkPEDebug(f *pe.File, facts *peFacts) (repro bool) {
+	entries, err := f.Debug()
+	if err != nil {
+		s.damaged("PE-RSDS", err)
+		return false
+	}
+	codeView := false
+	var embedded []pe.DebugEntry
+	for _, e := range entries {
+		switch e.Type {
+		case pe.DebugCodeView:
+			codeView = true
+			s.checkCodeView(f, e, facts)
+		case pe.DebugRepro:
+			repro = true
+		case pe.DebugPDBChecksum:
+			if sum, err := f.Checksum(e); err != nil {
+				s.damaged("PE-RSDS", err)
+			} else {
+				facts.checksums = append(facts.checksums, sum)
+			}
+		case pe.DebugEmbeddedPDB:
+			facts.embedded = true
+			embedded = append(embedded, e)
+		}
+	}
+	for _, e := range embedded {
+		s.checkEmbedded(f, e, facts)
+	}
+	if !codeView && hasCode(f) {
+		switch {
+		case f.HasDWARF():
+			s.add("PE-NODEBUG-LINK", 0, "names no PDB; its debug data is DWARF, which only GDB and LLDB read")
+		default:
+			s.add("PE-NODEBUG-LINK", 0, "names no PDB and holds no debug data")
+		}
+	}
+	return repro
+}
+
+// hasCode reports whether an image has a section to execute: one of resources
+// alone needs no symbols.
+func hasCode(f *pe.File) bool {
+	const code, execute = 0x20, 0x20000000
+	for _, sec := range f.Sections {
+		if sec.Characteristics&(code|execute) != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *subject) checkCodeView(f *pe.File, e pe.DebugEntry, facts *peFacts) {
+	cv, err := f.CodeView(e)
+	switch {
+	case err != nil:
+		s.damaged("PE-RSDS", err)
+		return
+	case !cv.NB10 && cv.GUID.IsZero():
+		s.add("PE-RSDS", cv.Off+4, "GUID at %#x: found zero, wanted the id of a PDB", cv.Off+4)
+		return
+	case cv.NB10:
+		s.add("PE-NB10", cv.Off, "refers to %q in the PDB 2.0 format of VC6", cv.Name())
+	}
+	if !cv.Terminated {
+		s.addAs(catalog.Warning, "PE-RSDS", cv.Off+24, "PDB path at %#x has no NUL at its end", cv.Off+24)
+	}
+	if f.Misplaced(e) {
+		s.addAs(catalog.Warning, "PE-RSDS", e.Off, "debug entry at %#x: its address %#x and its file offset %#x are different places", e.Off, e.RVA, e.Ptr)
+	}
+	if absolute(cv.Path) {
+		s.add("PE-ABSPATH", cv.Off+24, "publishes the build path %q", cv.Path)
+	}
+	facts.records = append(facts.records, cv)
+}
+
+func absolute(p string) bool {
+	return strings.HasPrefix(p, "/") || strings.HasPrefix(p, `\`) ||
+		len(p) > 2 && p[1] == ':' && (p[2] == '\\' || p[2] == '/')
+}
+
+// embeddedHead is how much of an embedded PDB is kept to find its id.
+const embeddedHead = 1 << 20
+
+// checkEmbedded unpacks an embedded portable PDB, and compares its id with the
+// image's records and its bytes with the image's checksum.
+func (s *subject) checkEmbedded(f *pe.File, e pe.DebugEntry, facts *peFacts) {
+	m, err := f.Embedded(e)
+	if err != nil {
+		s.damaged("PE-EMBED", err)
+		return
+	}
+	r := m.Reader()
+	head := make([]byte, min(m.Size, embeddedHead))
+	if _, err := io.ReadFull(r, head); err != nil {
+		s.damaged("PE-EMBED", err)
+		return
+	}
+	pdb, err := portablepdb.Open(bytes.NewReader(head), m.Size)
+	if err != nil {
+		s.damagedEmbedded(m, err)
+		return
+	}
+	sum := pe.Checksum{Algorithm: "SHA256"}
+	if len(facts.checksums) > 0 {
+		sum = facts.checksums[0]
+	}
+	got, err := portablepdb.ChecksumOf(io.MultiReader(bytes.NewReader(head), r), pdb.IDOff, portablepdb.NewHash(sum.Algorithm))
+	if err != nil {
+		s.damaged("PE-EMBED", err)
+		return
+	}
+	if sum.Digest != nil && !bytes.Equal(got, sum.Digest) {
+		s.add("PPDB-CHECKSUM", sum.Off, "its embedded portable PDB has the %s %x, its checksum entry says %x", sum.Algorithm, got, sum.Digest)
+	}
+	for _, cv := range facts.records {
+		if cv.Portable && (cv.GUID != pdb.ID.GUID() || cv.Stamp != pdb.ID.Stamp()) {
+			s.add("PE-EMBED", m.Off, "its embedded portable PDB has the id %s-%08x, its CodeView record says %s-%08x",
+				pdb.ID.GUID(), pdb.ID.Stamp(), cv.GUID, cv.Stamp)
+		}
+	}
+}
+
+// damagedEmbedded reports an error whose offset counts inside the unpacked PDB.
+func (s *subject) damagedEmbedded(m *pe.Embedded, err error) {
+	var fe *symfile.FormatError
+	if errors.As(err, &fe) {
+		s.add("PE-EMBED", m.Off, "%s at %#x of the unpacked PDB: found %s, wanted %s", fe.What, fe.Off, fe.Found, fe.Want)
+		return
+	}
+	s.add("PE-EMBED", m.Off, "the id of the unpacked PDB lies past its first %d bytes", embeddedHead)
+}
+
+// checkPEChecksum is for drivers: Windows checks no other image.
+func (s *subject) checkPEChecksum(f *pe.File) {
+	if f.CheckSum == 0 || path.Ext(symid.Fold(s.name)) != ".sys" {
+		return
+	}
+	if sum, err := f.ComputeCheckSum(); err == nil && sum != f.CheckSum {
+		s.add("PE-CHECKSUM", f.CheckSumOff, "checksum at %#x: found %#x, wanted %#x", f.CheckSumOff, f.CheckSum, sum)
+	}
+}
+
+// wantedPDB names the PDB of a record as people write it.
+func wantedPDB(cv pe.CodeView) string {
+	switch {
+	case cv.NB10:
+		return fmt.Sprintf("%s %08X-%x", cv.Name(), cv.Signature, cv.Age)
+	case cv.Portable:
+		return fmt.Sprintf("%s %s-%08x (portable)", cv.Name(), cv.GUID, cv.Stamp)
+	}
+	return fmt.Sprintf("%s %s-%x", cv.Name(), cv.GUID, cv.Age)
+}

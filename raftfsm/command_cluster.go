@@ -58,7 +58,8 @@ type RaiseFeature struct {
 // Tick advances cluster time, the only clock of the catalog, and does a bounded
 // amount of what is due: leases and claims that ran out. The value is a TickValue.
 type Tick struct {
-	Millis int64 `json:"millis"` // 1 to 60000: how much time passed since the last tick
+	Millis int64     `json:"millis"`      // 1 to MaxTick: how much time passed since the last tick
+	At     time.Time `json:"at,omitzero"` // the leader's wall clock, shown in the notice of a package that got stuck
 }
 
 // TickValue answers Tick.

@@ -44,9 +44,8 @@ const feedSize = 8192
 // feed hands changes to subscribers without ever blocking Apply. The zero value
 // is ready.
 type feed struct {
-	mu     sync.Mutex
-	subs   map[*Subscription]bool
-	closed bool
+	mu   sync.Mutex
+	subs map[*Subscription]bool
 }
 
 // A Subscription receives changes from the moment Subscribe returned.
@@ -56,14 +55,15 @@ type Subscription struct {
 
 	mu       sync.Mutex
 	events   []Event
-	seen     map[Event]int // position in events, by the event without its index
+	seen     map[Event]bool // of events, without the index
 	overflow bool
 }
 
 // Subscribe starts a subscription. Equal changes that wait together become one,
-// with the newest index. The caller closes it.
+// with the oldest index: an event says where to look, not what is there. The
+// caller closes it.
 func (f *FSM) Subscribe() *Subscription {
-	s := &Subscription{feed: &f.feed, ready: make(chan struct{}, 1), seen: map[Event]int{}}
+	s := &Subscription{feed: &f.feed, ready: make(chan struct{}, 1), seen: map[Event]bool{}}
 	f.feed.mu.Lock()
 	defer f.feed.mu.Unlock()
 	if f.feed.subs == nil {
@@ -86,6 +86,56 @@ func (s *Subscription) Take() (events []Event, overflow bool) {
 	s.events, s.overflow = nil, false
 	clear(s.seen)
 	return events, overflow
+}
+
+// send hands events to every subscriber; a full one loses them and is told.
+func (f *feed) send(events []Event) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for s := range f.subs {
+		s.add(events)
+	}
+}
+
+// lose tells every subscriber to look afresh.
+func (f *feed) lose() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for s := range f.subs {
+		s.mu.Lock()
+		s.overflow = true
+		s.mu.Unlock()
+		s.wake()
+	}
+}
+
+func (s *Subscription) add(events []Event) {
+	if len(events) == 0 {
+		return
+	}
+	s.mu.Lock()
+	for _, e := range events {
+		same := e
+		same.Index = 0
+		if s.seen[same] {
+			continue
+		}
+		if len(s.events) >= feedSize {
+			s.overflow = true
+			break
+		}
+		s.seen[same] = true
+		s.events = append(s.events, e)
+	}
+	s.mu.Unlock()
+	s.wake()
+}
+
+func (s *Subscription) wake() {
+	select {
+	case s.ready <- struct{}{}:
+	default: // a wake-up waits already
+	}
 }
 
 // Close ends the subscription. It may be called twice.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,10 +54,18 @@ func Open(path string) (*FSM, error) {
 	return f, nil
 }
 
+// mmapSize is address space, not memory. A file that outgrows its mapping waits
+// for every reader, and a snapshot is a slow one.
+const mmapSize = 1 << 30
+
 // openDB opens the file with the freelist kept on disk, so that the time to open
 // does not grow with the file, and with every commit synced.
 func openDB(path string) (*bolt.DB, error) {
-	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType})
+	options := &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType}
+	if runtime.GOOS != "windows" { // there the file itself would get that size
+		options.InitialMmapSize = mmapSize
+	}
+	db, err := bolt.Open(path, 0o600, options)
 	if err != nil {
 		return nil, fmt.Errorf("catalog %s: %w", path, err)
 	}
@@ -72,7 +81,6 @@ func (f *FSM) Close() error {
 	if db == nil {
 		return nil
 	}
-	f.feed.close()
 	f.retired.Wait()
 	return db.Close()
 }

@@ -88,7 +88,7 @@ func prepare(db *bolt.DB) (*head, error) {
 				return err
 			}
 		}
-		h = &head{Schema: schemaVersion, Feature: 1, Settings: catalog.DefaultSettings(), NextMember: 1, States: map[catalog.State]int{}}
+		h = &head{Schema: schemaVersion, Feature: 1, Clock: 1, Settings: catalog.DefaultSettings(), NextMember: 1, States: map[catalog.State]int{}}
 		return saveHead(tx, h)
 	})
 	return h, err

@@ -1,7 +1,14 @@
 package raftfsm
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
+	"time"
+
+	"github.com/hashicorp/raft"
+	bolt "go.etcd.io/bbolt"
 
 	"symkeep/internal/catalog"
 )
@@ -37,4 +44,75 @@ func StartDecision(f, s, l uint64) (Start, error) {
 		return StartRestore, nil
 	}
 	return StartReplay, nil
+}
+
+// An Info is what a catalog file says of itself.
+type Info struct {
+	Schema       int
+	ClusterID    catalog.ClusterID
+	AppliedIndex uint64
+	AppliedTerm  uint64
+	Feature      int
+	Hash         catalog.Digest
+}
+
+// Info returns what this catalog says of itself.
+func (f *FSM) Info() Info { return f.head.Load().info() }
+
+func (h *head) info() Info {
+	return Info{Schema: h.Schema, ClusterID: h.ClusterID, AppliedIndex: h.AppliedIndex, AppliedTerm: h.AppliedTerm,
+		Feature: h.Feature, Hash: h.Hash}
+}
+
+// Inspect reads a catalog file that no process has open, without changing it. The
+// error is os.ErrNotExist if there is none.
+func Inspect(path string) (Info, error) {
+	if _, err := os.Stat(path); err != nil {
+		return Info{}, err
+	}
+	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second})
+	if err != nil {
+		return Info{}, fmt.Errorf("catalog %s: %w", path, err)
+	}
+	var info Info
+	err = db.View(func(tx *bolt.Tx) error {
+		h, err := loadHead(tx)
+		if err != nil {
+			return fmt.Errorf("catalog %s: %w", path, err)
+		}
+		info = h.info()
+		return nil
+	})
+	return info, errors.Join(err, db.Close())
+}
+
+// Configuration returns the newest raft configuration applied here and its log
+// index; an empty one and 0 if there is none.
+func (f *FSM) Configuration() (raft.Configuration, uint64, error) {
+	var row configurationRow
+	err := f.view(func(tx *bolt.Tx) error {
+		v := tx.Bucket(bucketMeta).Get(keyConfiguration)
+		if v == nil {
+			return nil
+		}
+		return json.Unmarshal(v, &row)
+	})
+	return row.Configuration, row.Index, err
+}
+
+// LastCommand returns the index of the newest entry in (after, to] of a raft log
+// that reaches an FSM, or after if there is none. A node whose applied index is
+// after has applied all of the log up to the commit index to exactly when
+// LastCommand returns after: raft's own no-ops and barriers do not count.
+func LastCommand(log raft.LogStore, after, to uint64) (uint64, error) {
+	for i := to; i > after; i-- {
+		var l raft.Log
+		if err := log.GetLog(i, &l); err != nil {
+			return 0, fmt.Errorf("raft log index %d: %w", i, err)
+		}
+		if l.Type == raft.LogCommand || l.Type == raft.LogConfiguration {
+			return i, nil
+		}
+	}
+	return after, nil
 }

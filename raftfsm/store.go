@@ -1,6 +1,14 @@
 package raftfsm
 
-import bolt "go.etcd.io/bbolt"
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	bolt "go.etcd.io/bbolt"
+
+	"symkeep/internal/catalog"
+)
 
 // Buckets of schema version 1. FORMAT.md has their keys and values.
 var (
@@ -39,10 +47,67 @@ var (
 	keyConfiguration = []byte("configuration")
 )
 
-// A state is the catalog inside the transaction of one batch.
+// A state is the catalog inside the transaction of one batch. Its methods return
+// only refusals: whatever else goes wrong is a damaged file or a broken invariant,
+// and panics.
 type state struct {
 	tx     *bolt.Tx
 	head   *head // a private copy
 	index  uint64
 	events []Event
+}
+
+func (s *state) get(bucket, key []byte) []byte { return s.tx.Bucket(bucket).Get(key) }
+
+func (s *state) put(bucket, key, value []byte) {
+	if err := s.tx.Bucket(bucket).Put(key, value); err != nil {
+		panic(fmt.Sprintf("raftfsm: log index %d: bucket %s: %v", s.index, bucket, err))
+	}
+}
+
+func (s *state) delete(bucket, key []byte) {
+	if err := s.tx.Bucket(bucket).Delete(key); err != nil {
+		panic(fmt.Sprintf("raftfsm: log index %d: bucket %s: %v", s.index, bucket, err))
+	}
+}
+
+func (s *state) emit(e Event) {
+	e.Index = s.index
+	s.events = append(s.events, e)
+}
+
+func (s *state) emitPackage(t EventType, id catalog.PackageID) {
+	s.emit(Event{Type: t, Package: id})
+}
+
+func (s *state) emitBlob(t EventType, d catalog.Digest) { s.emit(Event{Type: t, Digest: d}) }
+
+// mustJSON encodes a row of ours, which always has a JSON form.
+func mustJSON(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("raftfsm: row %T: %v", v, err))
+	}
+	return b
+}
+
+// prefixKeys returns copies of at most limit keys that start with prefix, from the
+// first one at or after start. A cursor does not survive a write, keys do.
+func prefixKeys(b *bolt.Bucket, prefix, start []byte, limit int) [][]byte {
+	var keys [][]byte
+	c := b.Cursor()
+	for k, _ := c.Seek(start); k != nil && bytes.HasPrefix(k, prefix) && len(keys) < limit; k, _ = c.Next() {
+		keys = append(keys, bytes.Clone(k))
+	}
+	return keys
+}
+
+// countPrefix counts the keys that start with prefix.
+func countPrefix(b *bolt.Bucket, prefix []byte) int {
+	n := 0
+	c := b.Cursor()
+	for k, _ := c.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, _ = c.Next() {
+		n++
+	}
+	return n
 }

@@ -1,0 +1,105 @@
+package raftfsm
+
+import (
+	"fmt"
+	"time"
+
+	"symkeep/internal/catalog"
+)
+
+func (c DeletePackage) apply(s *state) (any, error) {
+	r, err := s.row(c.Package)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkWho(c.By, c.Reason); err != nil {
+		return nil, err
+	}
+	switch r.State {
+	case catalog.StateTrashed, catalog.StatePurged:
+		return nil, nil
+	case catalog.StateGood, catalog.StateFailed, catalog.StateStuck:
+	default:
+		return nil, fmt.Errorf("package %s: %s, only a good, failed or stuck one can be deleted: %w", c.Package, r.State, catalog.ErrConflict)
+	}
+	r.Previous, r.State, r.TrashedAt = r.State, catalog.StateTrashed, s.head.Clock
+	r.PreviousReason, r.Reason = r.Reason, deleteReason(c)
+	s.putPackage(r)
+	s.emitPackage(PackageTrashed, r.ID)
+	return nil, nil
+}
+
+func deleteReason(c DeletePackage) string {
+	switch {
+	case c.By != "" && c.Reason != "":
+		return fmt.Sprintf("deleted by %s: %s", c.By, c.Reason)
+	case c.By != "":
+		return "deleted by " + c.By
+	case c.Reason != "":
+		return "deleted: " + c.Reason
+	}
+	return "deleted"
+}
+
+func checkWho(by, reason string) error {
+	if err := catalog.CheckText("by", by, catalog.MaxText); err != nil {
+		return err
+	}
+	return catalog.CheckText("reason", reason, catalog.MaxText)
+}
+
+func (c UndeletePackage) apply(s *state) (any, error) {
+	r, err := s.row(c.Package)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkWho(c.By, ""); err != nil {
+		return nil, err
+	}
+	switch r.State {
+	case catalog.StateGood, catalog.StateFailed, catalog.StateStuck:
+		return nil, nil
+	case catalog.StateTrashed:
+	default:
+		return nil, fmt.Errorf("package %s: %s, only a trashed one can be undeleted: %w", c.Package, r.State, catalog.ErrConflict)
+	}
+	if s.head.Clock >= r.TrashedAt+KeepTrashed {
+		return nil, fmt.Errorf("package %s: was deleted too long ago, it is being purged: %w", c.Package, catalog.ErrConflict)
+	}
+	r.State, r.Previous, r.TrashedAt = r.Previous, "", 0
+	r.Reason, r.PreviousReason = r.PreviousReason, ""
+	s.putPackage(r)
+	s.emitPackage(PackageUndeleted, r.ID)
+	return nil, nil
+}
+
+func (c RetryPackage) apply(s *state) (any, error) {
+	r, err := s.row(c.Package)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkWho(c.By, ""); err != nil {
+		return nil, err
+	}
+	switch {
+	case r.State == catalog.StateCommitted:
+		return nil, nil
+	case r.State != catalog.StateStuck && r.State != catalog.StateFailed:
+		return nil, fmt.Errorf("package %s: %s, only a stuck or failed one can be retried: %w", c.Package, r.State, catalog.ErrConflict)
+	case r.Released || r.Swept > 0 || s.head.Clock >= r.releaseDue():
+		return nil, fmt.Errorf("package %s: its blobs are no longer kept; push it again: %w", c.Package, catalog.ErrConflict)
+	}
+	r.State, r.Reason, r.Attempts = catalog.StateCommitted, "", 0
+	r.Token, r.VerdictIndex, r.Terminal = 0, 0, 0
+	r.VerdictAt = time.Time{}
+	r.resetReport()
+	s.putPackage(r)
+	s.emitPackage(PackageCommitted, r.ID)
+	return nil, nil
+}
+
+// resetReport forgets what an earlier validator counted; its rows carry another
+// token and count no more.
+func (r *packageRow) resetReport() {
+	r.Reported, r.Conflicts, r.Errors, r.Warnings, r.Infos = 0, 0, 0, 0, 0
+}

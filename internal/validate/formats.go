@@ -26,6 +26,12 @@ var formats = map[symfile.Format]format{
 	symfile.PDB7:     {identifyPDB, checkPDB},
 	symfile.PDB2:     {identifyPDB2, checkPDB2},
 	symfile.Metadata: {identifyPortablePDB, checkPortablePDB},
+	symfile.ELF:      {identifyELF, checkELF},
+	symfile.MachO:    {identifyMachO, checkMachO},
+	symfile.FatMachO: {identifyMachO, checkMachO},
+	symfile.Breakpad: {identifyBreakpad, checkBreakpad},
+	symfile.Wasm:     {identifyWasm, checkWasm},
+	symfile.DBG:      {identifyDBG, checkDBG},
 }
 
 // packageChecks run after every file was checked, in this order. They may open
@@ -33,5 +39,7 @@ var formats = map[symfile.Format]format{
 // checkConflicts.
 var packageChecks = []func(p *pkg) error{
 	checkPEPairs,
+	checkELFPairs,
+	checkMachOPairs,
 	checkConflicts,
 }

@@ -84,7 +84,7 @@ func (s *subject) checkGeneral() {
 		s.add("GEN-SIZE", 0, "%.1f GiB, over %d GiB", float64(s.size)/(1<<30), limit)
 	}
 	s.checkExtension()
-	if _, ok := formats[s.Format]; ok {
+	if _, ok := formats[s.Format]; ok && !s.ignored {
 		return
 	}
 	switch s.Class {
@@ -220,5 +220,6 @@ var formatNames = map[symfile.Format]string{
 	symfile.ObjectCOFF: "a COFF object or import object", symfile.Archive: "a static or import library", symfile.Bitcode: "LLVM bitcode",
 	symfile.Minidump: "minidump", symfile.MSFZ: "MSFZ", symfile.Cabinet: "cabinet", symfile.SZDD: "MS compress", symfile.Gzip: "gzip",
 	symfile.Zstd: "zstd", symfile.XZ: "xz", symfile.Bzip2: "bzip2", symfile.Deb: "Debian package", symfile.RPM: "RPM package",
+	symfile.ELF: "an ELF object", symfile.MachO: "a Mach-O object", symfile.FatMachO: "a Mach-O object",
 	symfile.Zip: "zip", symfile.SevenZip: "7z", symfile.Tar: "tar",
 }

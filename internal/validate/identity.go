@@ -91,6 +91,9 @@ func identify(in *input, name string) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
+	if f == symfile.Unknown && textNamedSym(in, name) {
+		f = symfile.Breakpad
+	}
 	id := Identity{}
 	if fm, ok := formats[f]; ok {
 		id = fm.identify(in, in.size, name)

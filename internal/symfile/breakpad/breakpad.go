@@ -63,15 +63,32 @@ func (m Module) DebugID() (symid.DebugID, error) {
 // NoAge reports whether the id stops where the age should start.
 func (m Module) NoAge() bool { return len(m.ID) == 32 }
 
-// ReadModule reads the first line of r, which holds size bytes. Errors wrap
-// ErrModule and quote the line.
-func ReadModule(r io.ReaderAt, size int64) (Module, error) {
+// A Head is what the first lines of a file tell.
+type Head struct {
+	Module   Module
+	CodeID   string // of the INFO CODE_ID record, as written; empty without one
+	CodeFile string
+}
+
+// ReadHead reads the first lines of r, which holds size bytes: the MODULE line and
+// the INFO lines after it, in at most 4 KiB. Errors wrap ErrModule and quote the
+// line.
+func ReadHead(r io.ReaderAt, size int64) (Head, error) {
 	b := make([]byte, min(size, maxModuleLine))
 	if n, err := r.ReadAt(b, 0); n < len(b) {
-		return Module{}, err
+		return Head{}, err
 	}
-	line, _, _ := bytes.Cut(b, []byte{'\n'})
-	return parseModule(bytes.TrimSuffix(line, []byte{'\r'}))
+	line, rest, _ := bytes.Cut(b, []byte{'\n'})
+	m, err := parseModule(bytes.TrimSuffix(line, []byte{'\r'}))
+	h := Head{Module: m}
+	for err == nil && bytes.HasPrefix(rest, []byte("INFO ")) {
+		line, rest, _ = bytes.Cut(rest, []byte{'\n'})
+		if f := (fields{trimEnd(line[5:])}); string(f.word()) == "CODE_ID" {
+			h.CodeID, h.CodeFile = string(f.word()), string(f.rest)
+			break
+		}
+	}
+	return h, err
 }
 
 func parseModule(line []byte) (Module, error) {

@@ -37,11 +37,8 @@ type File struct {
 // debug directory must fit, and what the directory points to as well. Errors wrap
 // ErrHeader.
 func Parse(r io.ReaderAt, size int64) (*File, error) {
-	if size < headerLen {
-		return nil, damaged(0, "header", fmt.Sprintf("%d bytes", size), fmt.Sprint(headerLen))
-	}
-	b := make([]byte, headerLen)
-	if err := readFull(r, b, 0); err != nil {
+	b, err := symfile.Read(r, size, 0, headerLen, "header", ErrHeader)
+	if err != nil {
 		return nil, err
 	}
 	le := binary.LittleEndian
@@ -66,8 +63,8 @@ func Parse(r io.ReaderAt, size int64) (*File, error) {
 
 // entries checks that the data of every directory entry lies in the file.
 func entries(r io.ReaderAt, off, length, size int64) error {
-	b := make([]byte, length)
-	if err := readFull(r, b, off); err != nil {
+	b, err := symfile.Read(r, size, off, length, "debug directory", ErrHeader)
+	if err != nil {
 		return err
 	}
 	for i := 0; len(b) > 0; i++ {
@@ -83,30 +80,12 @@ func entries(r io.ReaderAt, off, length, size int64) error {
 
 // Arch returns the name of the machine. Unknown numbers print as hex.
 func (f *File) Arch() string {
-	switch f.Machine {
-	case 0x14c:
-		return symfile.ArchX86
-	case 0x8664:
-		return symfile.ArchX64
-	case 0x1c0, 0x1c2, 0x1c4:
-		return symfile.ArchARM
-	case 0xaa64:
-		return symfile.ArchARM64
+	if name, ok := symfile.COFFArch(f.Machine); ok {
+		return name
 	}
 	return fmt.Sprintf("%#x", f.Machine)
 }
 
 func damaged(off int64, what, found, want string) error {
 	return &symfile.FormatError{Off: off, What: what, Found: found, Want: want, Kind: ErrHeader}
-}
-
-func readFull(r io.ReaderAt, b []byte, off int64) error {
-	n, err := r.ReadAt(b, off)
-	if n == len(b) {
-		return nil
-	}
-	if err == nil || errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	}
-	return fmt.Errorf("read %d bytes at %#x: got %d: %w", len(b), off, n, err)
 }

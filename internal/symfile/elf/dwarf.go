@@ -43,7 +43,13 @@ type unit struct {
 // the section; the abbreviation of the first unit's root must exist. Errors wrap
 // ErrDWARF, or ErrCompressed if the section does not unpack; then Units holds what
 // came before.
-func (f *File) Units(s *Section) (Units, error) {
+func (f *File) Units(s *Section) (Units, error) { return f.units(s, -1) }
+
+// FirstUnit is Units for the first unit alone: a cheap look at what kind of debug
+// information the section has.
+func (f *File) FirstUnit(s *Section) (Units, error) { return f.units(s, 1) }
+
+func (f *File) units(s *Section, limit int) (Units, error) {
 	var u Units
 	body, size, err := f.Open(s)
 	if err != nil {
@@ -60,6 +66,9 @@ func (f *File) Units(s *Section) (Units, error) {
 		w.in = &rawStream{r: f.r, off: int64(s.Offset), end: int64(s.Offset + s.Size)}
 	}
 	for u.Count == 0 || w.size-w.pos > 8 {
+		if u.Count == limit {
+			return u, nil
+		}
 		if err := w.next(&u); err != nil {
 			return u, err
 		}

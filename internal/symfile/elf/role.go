@@ -1,6 +1,7 @@
 package elf
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strings"
 
@@ -145,3 +146,6 @@ func (f *File) Arch() string {
 	}
 	return name
 }
+
+// BigEndian reports the byte order of the file.
+func (f *File) BigEndian() bool { return f.Order == binary.BigEndian }

@@ -9,6 +9,7 @@ import (
 const (
 	cmdSegment        = 0x1
 	cmdSymtab         = 0x2
+	cmdDysymtab       = 0xb
 	cmdSegment64      = 0x19
 	cmdUUID           = 0x1b
 	cmdEncryption     = 0x21
@@ -43,7 +44,7 @@ func (s *Slice) commands(b []byte, count uint32, headLen int64) error {
 // of kind and size.
 func (s *Slice) command(kind uint32, b []byte, at int64) error {
 	o := s.Order
-	need := map[uint32]int{cmdSegment: 56, cmdSegment64: 72, cmdSymtab: 24, cmdUUID: 24, cmdEncryption: 20, cmdEncryption64: 20}[kind]
+	need := map[uint32]int{cmdSegment: 56, cmdSegment64: 72, cmdSymtab: 24, cmdDysymtab: 16, cmdUUID: 24, cmdEncryption: 20, cmdEncryption64: 20}[kind]
 	if len(b) < need {
 		return damaged(at+4, fmt.Sprintf("size of load command %#x", kind), fmt.Sprint(len(b)), fmt.Sprintf("at least %d", need))
 	}
@@ -54,6 +55,8 @@ func (s *Slice) command(kind uint32, b []byte, at int64) error {
 		}
 	case cmdSymtab:
 		s.symOff, s.symNum, s.strOff, s.strLen = o.Uint32(b[8:]), o.Uint32(b[12:]), o.Uint32(b[16:]), o.Uint32(b[20:])
+	case cmdDysymtab:
+		s.locals = o.Uint32(b[12:])
 	case cmdEncryption, cmdEncryption64:
 		s.Encrypted = s.Encrypted || o.Uint32(b[16:]) != 0
 	case cmdSegment:

@@ -74,6 +74,7 @@ type Slice struct {
 	r              io.ReaderAt
 	symOff, symNum uint32
 	strOff, strLen uint32
+	locals         uint32
 }
 
 // A Segment is one LC_SEGMENT or LC_SEGMENT_64.
@@ -164,8 +165,9 @@ func (s *Slice) Dwarf() *Section {
 	return nil
 }
 
-// HasSymbols reports whether the slice has a symbol table with entries.
-func (s *Slice) HasSymbols() bool { return s.symNum > 0 }
+// HasLocals reports whether the symbol table has more than what the slice imports
+// and exports: strip removes the rest.
+func (s *Slice) HasLocals() bool { return s.locals > 0 }
 
 // CheckBounds returns an error that wraps ErrTruncated for the first segment,
 // section or table that ends past the end of the slice.

@@ -9,7 +9,6 @@
 package wasm
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -41,11 +40,8 @@ type Module struct {
 
 // Parse walks the sections of r, which holds size bytes. Errors wrap ErrHeader.
 func Parse(r io.ReaderAt, size int64) (*Module, error) {
-	head := make([]byte, 8)
-	if size < 8 {
-		return nil, damaged(0, "module header", fmt.Sprintf("%d bytes", size), "8")
-	}
-	if err := readFull(r, head, 0); err != nil {
+	head, err := symfile.Read(r, size, 0, 8, "module header", ErrHeader)
+	if err != nil {
 		return nil, err
 	}
 	if string(head[:4]) != "\x00asm" {
@@ -70,8 +66,8 @@ func Parse(r io.ReaderAt, size int64) (*Module, error) {
 
 // section reads the section at off and returns where the next one starts.
 func (m *Module) section(r io.ReaderAt, off, size int64) (int64, error) {
-	b := make([]byte, min(size-off, 6+5+maxName))
-	if err := readFull(r, b, off); err != nil {
+	b, err := symfile.Read(r, size, off, min(size-off, 6+5+maxName), "section header", ErrHeader)
+	if err != nil {
 		return 0, err
 	}
 	id := b[0]
@@ -128,8 +124,8 @@ func (m *Module) buildID(r io.ReaderAt, off, end int64) {
 		m.BuildIDNote = damaged(off, "build_id section", fmt.Sprintf("%d bytes", n), fmt.Sprintf("1 to %d", maxID+2))
 		return
 	}
-	b := make([]byte, n)
-	if err := readFull(r, b, off); err != nil {
+	b, err := symfile.Read(r, end, off, n, "build_id section", ErrHeader)
+	if err != nil {
 		m.BuildIDNote = err
 		return
 	}
@@ -157,20 +153,6 @@ func uleb32(b []byte) (uint32, int, bool) {
 	return 0, 0, false
 }
 
-// IsZero reports whether every byte of the id is zero.
-func IsZero(id symid.BuildID) bool { return len(bytes.Trim([]byte(id), "\x00")) == 0 }
-
 func damaged(off int64, what, found, want string) error {
 	return &symfile.FormatError{Off: off, What: what, Found: found, Want: want, Kind: ErrHeader}
-}
-
-func readFull(r io.ReaderAt, b []byte, off int64) error {
-	n, err := r.ReadAt(b, off)
-	if n == len(b) {
-		return nil
-	}
-	if err == nil || errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	}
-	return fmt.Errorf("read %d bytes at %#x: got %d: %w", len(b), off, n, err)
 }

@@ -68,7 +68,7 @@ func (b *Bars) Report(e Event) {
 		b.phase, b.files = "", nil
 	}
 	if text := b.n.line(e); text != "" {
-		b.draw(clean(text) + "\n")
+		b.draw(Clean(text) + "\n")
 	}
 }
 
@@ -121,7 +121,7 @@ func (b *Bars) draw(above string) {
 	if b.phase != "" {
 		b.put(&s, b.summary())
 		for _, f := range b.files[:min(len(b.files), maxBars)] {
-			b.put(&s, "  "+barText(f.done, f.size)+" "+clean(f.path))
+			b.put(&s, "  "+barText(f.done, f.size)+" "+Clean(f.path))
 		}
 	}
 	io.WriteString(b.w, s.String())
@@ -136,11 +136,11 @@ func (b *Bars) put(s *strings.Builder, line string) {
 }
 
 func (b *Bars) summary() string {
-	line := fmt.Sprintf("%s %s of %s", barText(b.done, b.total), size(b.done), size(b.total))
+	line := fmt.Sprintf("%s %s of %s", barText(b.done, b.total), Size(b.done), Size(b.total))
 	if took := b.now().Sub(b.begun); took > time.Second && b.done > 0 {
 		rate := float64(b.done) / took.Seconds()
 		left := time.Duration(float64(b.total-b.done) / rate * float64(time.Second))
-		line += fmt.Sprintf(", %s/s, %s left", size(int64(rate)), left.Round(time.Second))
+		line += fmt.Sprintf(", %s/s, %s left", Size(int64(rate)), left.Round(time.Second))
 	}
 	return string(b.phase) + " " + line
 }

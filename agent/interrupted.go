@@ -25,7 +25,7 @@ func (e *Interrupted) Error() string {
 		return "interrupted: nothing was uploaded"
 	}
 	return fmt.Sprintf("interrupted: nothing was published; run the same command again, it sends only what is missing (%s of %s are there already)",
-		size(e.Done), size(e.Total))
+		Size(e.Done), Size(e.Total))
 }
 
 // Unwrap returns context.Canceled.

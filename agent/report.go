@@ -49,7 +49,7 @@ func WriteReport(w io.Writer, r api.Result) error {
 		fmt.Fprintf(s, "%-8s %s of no use to a debugger: %s%s\n", "ignored", plural(n, "file"), strings.Join(ignored, ", "), more)
 	}
 	fmt.Fprintln(s, summaryLine(r))
-	_, err := io.WriteString(w, clean(s.String()))
+	_, err := io.WriteString(w, Clean(s.String()))
 	return err
 }
 
@@ -78,7 +78,7 @@ func describe(f api.ResultFile) string {
 	if f.Arch != "" {
 		words = append(words, f.Arch)
 	}
-	words = append(words, size(f.Size))
+	words = append(words, Size(f.Size))
 	if f.Status == api.FileDeduplicated {
 		words = append(words, "(stored already)")
 	}

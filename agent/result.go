@@ -11,7 +11,7 @@ import (
 
 // result joins what the server found with what this push did.
 func (p *push) result(ctx context.Context, st api.PackageStatus) (api.Result, error) {
-	r := api.Result{Package: p.id, Verdict: verdictOf(st.Package), State: st.State, Findings: notNil(st.Findings)}
+	r := api.Result{Package: p.id, Verdict: VerdictOf(st.Package), State: st.State, Findings: notNil(st.Findings)}
 	byNo := make(map[int]catalog.File, len(p.files))
 	for after := -1; ; {
 		var page api.FilesPage

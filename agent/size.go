@@ -2,8 +2,8 @@ package agent
 
 import "fmt"
 
-// size prints a number of bytes for people, in units of 1024.
-func size(n int64) string {
+// Size prints a number of bytes for people, in units of 1024.
+func Size(n int64) string {
 	if n < 1<<10 {
 		return fmt.Sprintf("%d B", n)
 	}

@@ -25,7 +25,7 @@ func (n *narrator) line(e Event) string {
 	case EventSkipped:
 		return fmt.Sprintf("skipped %s: %s", e.Path, e.Message)
 	case EventScanned:
-		return fmt.Sprintf("scanned %s, %s; %d ignored", plural(e.Files, "file"), size(e.Bytes), e.Ignored)
+		return fmt.Sprintf("scanned %s, %s; %d ignored", plural(e.Files, "file"), Size(e.Bytes), e.Ignored)
 	case EventPaired, EventHalfMissing:
 		return n.pairLine(e)
 	case EventOpened:
@@ -34,9 +34,9 @@ func (n *narrator) line(e Event) string {
 		if e.Blobs == 0 {
 			return "nothing to upload: the cluster has every file already"
 		}
-		return fmt.Sprintf("uploading %s, %s; the cluster has the others", plural(e.Blobs, "file"), size(e.Bytes))
+		return fmt.Sprintf("uploading %s, %s; the cluster has the others", plural(e.Blobs, "file"), Size(e.Bytes))
 	case EventUploaded:
-		return fmt.Sprintf("uploaded %s, %s", e.Path, size(e.FileSize))
+		return fmt.Sprintf("uploaded %s, %s", e.Path, Size(e.FileSize))
 	case EventRetry:
 		if text := e.Server + e.Message; text != n.retry {
 			n.retry = text
@@ -94,16 +94,16 @@ func (l *Lines) Report(e Event) {
 	defer l.mu.Unlock()
 	text := l.n.line(e)
 	if now := l.now(); isProgress(e) && now.Sub(l.last) >= lineEvery {
-		text = fmt.Sprintf("%s: %s of %s", e.Event, size(e.Done), size(e.Total))
+		text = fmt.Sprintf("%s: %s of %s", e.Event, Size(e.Done), Size(e.Total))
 		l.last = now
 	}
 	if text != "" {
-		fmt.Fprintln(l.w, clean(text))
+		fmt.Fprintln(l.w, Clean(text))
 	}
 }
 
-// clean keeps text from steering a terminal.
-func clean(s string) string {
+// Clean keeps text from steering a terminal.
+func Clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\n' || r == '\t' || r >= 0x20 && r != 0x7f && (r < 0x80 || r > 0x9f) {
 			return r

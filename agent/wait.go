@@ -55,7 +55,7 @@ func (p *push) verdict(ctx context.Context) (api.PackageStatus, error) {
 
 // judged reports whether st is the end of the wait, and tells about it.
 func (p *push) judged(st api.PackageStatus) (bool, error) {
-	e := Event{Event: EventVerdict, Package: p.id, State: st.State, Verdict: verdictOf(st.Package), Message: st.Reason, Nodes: st.LeaseOut}
+	e := Event{Event: EventVerdict, Package: p.id, State: st.State, Verdict: VerdictOf(st.Package), Message: st.Reason, Nodes: st.LeaseOut}
 	switch st.State {
 	case catalog.StateOpen, catalog.StateCommitted:
 		return false, nil
@@ -80,8 +80,8 @@ func (p *push) overdue(st api.PackageStatus, idle time.Duration) error {
 		p.id, what, idle.Round(time.Second), p.id, catalog.ErrUnavailable)
 }
 
-// verdictOf is the verdict that a package's state stands for; a stuck one has none.
-func verdictOf(pkg catalog.Package) catalog.Verdict {
+// VerdictOf is the verdict that a package's state stands for; a stuck one has none.
+func VerdictOf(pkg catalog.Package) catalog.Verdict {
 	state := pkg.State
 	if state == catalog.StateTrashed || state == catalog.StatePurged {
 		state = pkg.Previous

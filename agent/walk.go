@@ -13,7 +13,7 @@ import (
 )
 
 // ErrUsage is wrapped by errors that the caller's arguments cause.
-var ErrUsage = errors.New("usage")
+var ErrUsage = errors.New("wrong arguments")
 
 // A found file is a candidate of the scan, not yet opened.
 type found struct {

@@ -1,0 +1,260 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"symkeep/internal/blobstore"
+	"symkeep/internal/cab"
+	"symkeep/internal/catalog"
+)
+
+// windowBytes is how much of a blob one request asks for.
+const windowBytes = 64 << 20
+
+// errOtherCopy says that a peer holds other packed bytes than those wanted.
+var errOtherCopy = fmt.Errorf("the peer's copy is packed differently: %w", catalog.ErrConflict)
+
+// A Wanted is one packed form of a blob.
+type Wanted struct {
+	Digest  catalog.Digest
+	RawSize int64
+	Packed  catalog.Packed
+}
+
+type flightKey struct {
+	digest, packed catalog.Digest
+}
+
+// flight is one pull; entry and err are set before done is closed.
+type flight struct {
+	done  chan struct{}
+	entry blobstore.Entry
+	err   error
+}
+
+// Pull makes this node hold the packed form, fetching it from the sources in turn
+// unless it is here. When it returns nil the copy is verified and durable; a copy
+// with other packed bytes has been replaced. Pulls of one form share one transfer.
+// The error wraps catalog.ErrUnavailable if no source gave it, catalog.ErrFull if
+// there is no space.
+func (r *Replicator) Pull(ctx context.Context, w Wanted, sources []catalog.NodeID) (blobstore.Entry, error) {
+	key := flightKey{w.Digest, w.Packed.SHA256}
+	if r.isSuspect(w.Digest) { // storing would keep the copy that is here
+		if err := r.examine(ctx, w.Digest); err != nil {
+			return blobstore.Entry{}, err
+		}
+	}
+	for {
+		if e, ok := r.local(w.Digest); ok && e.Packed == w.Packed {
+			return e, nil
+		}
+		r.mu.Lock()
+		f, joined := r.flights[key]
+		if !joined {
+			f = &flight{done: make(chan struct{}), err: errors.New("replication: pull panicked")}
+			r.flights[key] = f
+		}
+		r.mu.Unlock()
+		if !joined {
+			r.fly(ctx, key, f, w, sources)
+			return f.entry, f.err
+		}
+		select {
+		case <-ctx.Done():
+			return blobstore.Entry{}, ctx.Err()
+		case <-f.done:
+		}
+		// The other caller may have given up for reasons of its own.
+		if f.err == nil || !isContext(f.err) {
+			return f.entry, f.err
+		}
+	}
+}
+
+func isContext(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+func (r *Replicator) fly(ctx context.Context, key flightKey, f *flight, w Wanted, sources []catalog.NodeID) {
+	defer func() {
+		r.mu.Lock()
+		delete(r.flights, key)
+		r.mu.Unlock()
+		close(f.done)
+	}()
+	st, info, err := r.download(ctx, w, sources)
+	if err != nil {
+		f.err = err
+		return
+	}
+	f.entry, f.err = st.Replace(info)
+	if f.err == nil && f.entry.Packed != w.Packed {
+		f.err = fmt.Errorf("blob %s: stored packed as %s, wanted %s: %w", w.Digest, f.entry.Packed.SHA256, w.Packed.SHA256, catalog.ErrConflict)
+	}
+}
+
+// local returns the copy on this node, after a look whether its file is there.
+func (r *Replicator) local(d catalog.Digest) (blobstore.Entry, bool) {
+	f, e, err := r.store.OpenBlob(d)
+	if err != nil {
+		if !errors.Is(err, catalog.ErrNotFound) {
+			r.log.Warn("local copy not readable", "blob", d, "err", err)
+		}
+		return blobstore.Entry{}, false
+	}
+	f.Close()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return e, !r.suspects[d]
+}
+
+// download brings the packed form into a staging and verifies it.
+func (r *Replicator) download(ctx context.Context, w Wanted, sources []catalog.NodeID) (*blobstore.Staging, cab.Info, error) {
+	select {
+	case r.pulls <- struct{}{}:
+		defer func() { <-r.pulls }()
+	case <-ctx.Done():
+		return nil, cab.Info{}, ctx.Err()
+	}
+	st, err := r.store.Create(w.RawSize)
+	if err != nil {
+		return nil, cab.Info{}, err
+	}
+	info, err := r.fetch(ctx, st, w, sources)
+	if err != nil {
+		st.Abort()
+		return nil, cab.Info{}, err
+	}
+	return st, info, nil
+}
+
+// fetch tries the sources one after the other. What one gave is kept for the
+// next; if the whole does not verify, every source is tried alone from the start.
+func (r *Replicator) fetch(ctx context.Context, st *blobstore.Staging, w Wanted, sources []catalog.NodeID) (cab.Info, error) {
+	var tried []error
+	var offset int64
+	mixed := 0 // sources that have given bytes of what is staged
+	queue := slices.Clone(sources)
+	alone := false
+	for len(queue) > 0 {
+		src := queue[0]
+		queue = queue[1:]
+		if src == r.cfg.Self {
+			continue
+		}
+		n, err := r.transfer(ctx, st, w, src, offset)
+		if n > 0 {
+			mixed++
+		}
+		offset += n
+		if err == nil {
+			var info cab.Info
+			if info, err = check(ctx, st, w); err == nil {
+				return info, nil
+			}
+			if !alone && mixed > 1 {
+				alone, queue = true, slices.Clone(sources)
+			}
+			offset, mixed = 0, 0
+		} else if alone {
+			offset, mixed = 0, 0
+		}
+		if ctx.Err() != nil {
+			return cab.Info{}, ctx.Err()
+		}
+		if errors.Is(err, catalog.ErrFull) {
+			return cab.Info{}, err
+		}
+		tried = append(tried, fmt.Errorf("from %s: %w", src, err))
+	}
+	if len(tried) == 0 {
+		return cab.Info{}, fmt.Errorf("blob %s: no other member to fetch it from: %w", w.Digest, catalog.ErrUnavailable)
+	}
+	// A conflict or a miss at the source is not what our caller has to tell apart.
+	return cab.Info{}, fmt.Errorf("blob %s: no source gave it: %v: %w", w.Digest, errors.Join(tried...), catalog.ErrUnavailable)
+}
+
+// transfer appends the bytes from offset on, window by window, and returns how
+// many it got. A source that cuts a window short is asked again as long as it
+// gives something.
+func (r *Replicator) transfer(ctx context.Context, st *blobstore.Staging, w Wanted, src catalog.NodeID, offset int64) (int64, error) {
+	var got int64
+	for offset+got < w.Packed.Size {
+		n, err := r.window(ctx, st, w, src, offset+got)
+		got += n
+		if err != nil && n == 0 {
+			return got, err
+		}
+		if ctx.Err() != nil {
+			return got, ctx.Err()
+		}
+		if errors.Is(err, catalog.ErrFull) {
+			return got, err
+		}
+	}
+	return got, nil
+}
+
+func (r *Replicator) window(ctx context.Context, st *blobstore.Staging, w Wanted, src catalog.NodeID, offset int64) (int64, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stall := time.AfterFunc(r.cfg.Stall, cancel)
+	defer stall.Stop()
+	n := min(windowBytes, w.Packed.Size-offset)
+	body, total, err := r.cfg.Peers.Fetch(ctx, src, w.Digest, offset, n)
+	if err != nil {
+		return 0, err
+	}
+	defer body.Close()
+	if total != w.Packed.Size {
+		return 0, errOtherCopy
+	}
+	dst := io.NewOffsetWriter(st, offset)
+	copied, err := io.Copy(dst, io.LimitReader(&movingReader{body, stall, r.cfg.Stall}, n))
+	if err == nil && copied < n {
+		err = fmt.Errorf("%d of %d bytes from offset %d: %w", copied, n, offset, io.ErrUnexpectedEOF)
+	}
+	return copied, err
+}
+
+// movingReader puts the stall timer off whenever bytes arrive.
+type movingReader struct {
+	r     io.Reader
+	timer *time.Timer
+	every time.Duration
+}
+
+// Read implements io.Reader.
+func (m *movingReader) Read(p []byte) (int, error) {
+	n, err := m.r.Read(p)
+	if n > 0 {
+		m.timer.Reset(m.every)
+	}
+	return n, err
+}
+
+// check verifies the staged bytes to be the packed form.
+func check(ctx context.Context, st *blobstore.Staging, w Wanted) (cab.Info, error) {
+	if err := st.Truncate(w.Packed.Size); err != nil {
+		return cab.Info{}, err
+	}
+	info, err := cab.Verify(ctx, st, w.Packed.Size)
+	if err != nil {
+		return cab.Info{}, err
+	}
+	if got := catalog.Digest(info.RawSHA256); got != w.Digest {
+		return cab.Info{}, fmt.Errorf("got blob %s: %w", got, cab.ErrCorrupt)
+	}
+	if got := catalog.Digest(info.PackedSHA256); got != w.Packed.SHA256 || catalog.Container(info.Container) != w.Packed.Container {
+		return cab.Info{}, fmt.Errorf("got packed form %s, wanted %s: %w", got, w.Packed.SHA256, errOtherCopy)
+	}
+	if info.RawSize != w.RawSize {
+		return cab.Info{}, fmt.Errorf("got %d raw bytes, wanted %d: %w", info.RawSize, w.RawSize, cab.ErrCorrupt)
+	}
+	return info, nil
+}

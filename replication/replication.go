@@ -1,0 +1,250 @@
+// Package replication moves packed blobs between nodes: it decides where they
+// belong, brings them there, proves that they are there, and takes away what the
+// cluster has retired. It knows blobs, not products.
+//
+// Pulling is the one way a blob moves. Whoever wants another node to hold a blob
+// asks it to pull, and the answer comes after that copy is verified and durable.
+// The committed catalog says what should be where; a durable queue in local.db,
+// fed by its changes and by full passes, makes it so on this node. A node only
+// ever changes its own copies.
+//
+// A copy is removed after this node has applied everything the leader had
+// committed when it took the digest's lock: any package that was promised the
+// blob before is seen then, and any that is promised it later finds it gone.
+//
+// All methods are safe for concurrent use.
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"symkeep/internal/blobstore"
+	"symkeep/internal/catalog"
+)
+
+// A Catalog is what replication reads of the committed state, as this node has
+// applied it.
+type Catalog interface {
+	Members() []catalog.Member
+	Settings() catalog.Settings
+	// Blob returns a row; the error wraps catalog.ErrNotFound if there is none.
+	Blob(d catalog.Digest) (catalog.Blob, error)
+	// Blobs returns up to limit rows in digest order, those after the given digest,
+	// retired ones included; the zero digest starts at the beginning.
+	Blobs(after catalog.Digest, limit int) ([]catalog.Blob, error)
+	// Barrier returns once this node has applied everything that the leader had
+	// committed when the call began.
+	Barrier(ctx context.Context) error
+}
+
+// A Proposer puts facts about copies into the committed state.
+type Proposer interface {
+	// PutReceipts records holders. It fails if the proposal does; a receipt that is
+	// refused is not an error.
+	PutReceipts(ctx context.Context, receipts []catalog.Receipt) error
+	// DropHolders records that a node has no copies of the digests.
+	DropHolders(ctx context.Context, node catalog.NodeID, digests []catalog.Digest) error
+}
+
+// Peers speaks to other members.
+type Peers interface {
+	// Have asks which of at most 4096 blobs a node holds; entries are nil where it
+	// has no copy.
+	Have(ctx context.Context, node catalog.NodeID, digests []catalog.Digest) ([]*catalog.Packed, error)
+	// Fetch streams n packed bytes from offset on, all that follow if n is negative.
+	// total is the packed size of the node's copy. The caller closes the body.
+	Fetch(ctx context.Context, node catalog.NodeID, d catalog.Digest, offset, n int64) (body io.ReadCloser, total int64, err error)
+	// AskFetch makes a node pull a blob, see Accept, which is the other end. The
+	// error wraps catalog.ErrConflict if the node keeps other packed bytes.
+	AskFetch(ctx context.Context, node catalog.NodeID, o Order) error
+}
+
+// An Order tells a node to pull a blob from Source and to store it.
+type Order struct {
+	Digest  catalog.Digest
+	RawSize int64
+	Packed  catalog.Packed
+	Source  catalog.NodeID
+}
+
+// Config of a Replicator.
+type Config struct {
+	Self     catalog.NodeID
+	Store    *blobstore.Store
+	Catalog  Catalog
+	Proposer Proposer
+	Peers    Peers
+
+	// Alive is a hint whether a member answers now; nil means all do. Members that
+	// do not are asked last.
+	Alive func(catalog.NodeID) bool
+	// Down returns the members that have been away for so long that their copies
+	// are made anew elsewhere; nil means none. It is ignored when it names more than
+	// a third of the members: that is rather a partition.
+	Down func() []catalog.NodeID
+	// Synced is called, until it returns nil once, when a full pass has found this
+	// node to hold all it should. It may be nil.
+	Synced func(context.Context) error
+
+	Workers   int           // blobs brought in at the same time; 0 means 4
+	PassEvery time.Duration // full comparison with the catalog; 0 means 24 h
+	ScrubAge  time.Duration // every copy is verified again at this age; 0 means 30 days
+	AskFor    time.Duration // patience with a peer's short answer; 0 means 5 s
+	Stall     time.Duration // patience with a transfer that stands still; 0 means 20 s
+
+	Now    func() time.Time // nil means time.Now
+	Logger *slog.Logger     // may be nil
+}
+
+// A Replicator is one node's part in replication.
+type Replicator struct {
+	cfg   Config
+	store *blobstore.Store
+	log   *slog.Logger
+	queue *queue
+
+	placement atomic.Pointer[placed]
+	pulls     chan struct{} // bounds the transfers in flight
+	wake      chan struct{} // the resync loop has something to do
+	rescan    chan struct{} // the pass loop has something to do
+	idle      chan struct{} // the queue has run empty
+
+	mu       sync.Mutex // guards what follows
+	fresh    map[catalog.Digest]bool
+	overflow bool // fresh was full
+	flights  map[flightKey]*flight
+	suspects map[catalog.Digest]bool
+	failing  map[catalog.Digest]string
+	pass     passResult
+	synced   bool
+	running  int // blobs being worked on
+}
+
+// New returns a Replicator. Run it.
+func New(cfg Config) (*Replicator, error) {
+	if cfg.Self == "" || cfg.Store == nil || cfg.Catalog == nil || cfg.Proposer == nil || cfg.Peers == nil {
+		return nil, errors.New("replication: Self, Store, Catalog, Proposer and Peers are required")
+	}
+	setDefault(&cfg.Workers, 4)
+	setDefault(&cfg.PassEvery, 24*time.Hour)
+	setDefault(&cfg.ScrubAge, 30*24*time.Hour)
+	setDefault(&cfg.AskFor, 5*time.Second)
+	setDefault(&cfg.Stall, 20*time.Second)
+	if cfg.Alive == nil {
+		cfg.Alive = func(catalog.NodeID) bool { return true }
+	}
+	if cfg.Down == nil {
+		cfg.Down = func() []catalog.NodeID { return nil }
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	q, err := openQueue(cfg.Store.DB())
+	if err != nil {
+		return nil, fmt.Errorf("replication: queue: %w", err)
+	}
+	return &Replicator{
+		cfg: cfg, store: cfg.Store, log: cfg.Logger, queue: q,
+		pulls: make(chan struct{}, 2*cfg.Workers), wake: make(chan struct{}, 1), rescan: make(chan struct{}, 1),
+		idle: make(chan struct{}, 1), fresh: make(map[catalog.Digest]bool), flights: make(map[flightKey]*flight),
+		suspects: make(map[catalog.Digest]bool), failing: make(map[catalog.Digest]string),
+	}, nil
+}
+
+func setDefault[T int | time.Duration](v *T, to T) {
+	if *v == 0 {
+		*v = to
+	}
+}
+
+// Run brings this node to what the catalog asks of it and keeps it there, until
+// ctx ends. The other methods work without it, but nothing catches up.
+func (r *Replicator) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.resyncLoop(ctx) })
+	g.Go(func() error { return r.passLoop(ctx) })
+	g.Go(func() error { return r.scrubLoop(ctx) })
+	return g.Wait()
+}
+
+// Notify says that the catalog's row of a blob has changed. It never blocks.
+func (r *Replicator) Notify(d catalog.Digest) {
+	r.mu.Lock()
+	if len(r.fresh) < maxFresh {
+		r.fresh[d] = true
+	} else {
+		r.overflow = true
+	}
+	r.mu.Unlock()
+	signal(r.wake)
+}
+
+// Rescan asks for a full pass soon: members or settings have changed, or changes
+// were lost. It never blocks.
+func (r *Replicator) Rescan() { signal(r.rescan) }
+
+// Suspect says that a copy Open gave did not decode. This node's own copy is not
+// used again until it has been verified, and is replaced if it is damaged. It
+// never blocks.
+func (r *Replicator) Suspect(d catalog.Digest, err error) {
+	if !r.store.Has(d) {
+		return
+	}
+	r.log.Warn("blob did not decode, verifying the copy", "blob", d, "err", err)
+	r.mu.Lock()
+	r.suspects[d] = true
+	r.mu.Unlock()
+	r.Notify(d)
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Status is what status pages and metrics show.
+type Status struct {
+	Queue     int   // blobs waiting to be brought in, compared or removed
+	Running   int   // of them, being worked on
+	Missing   int   // blobs this node should hold and does not, as far as it has looked
+	MissBytes int64 // their packed bytes
+	Orphans   int   // copies here that the catalog knows nothing of
+	Synced    bool  // a full pass has found nothing missing since the start
+	PassAt    time.Time
+	Errors    map[catalog.Digest]string // latest failures, at most 100
+	Space     blobstore.Space
+}
+
+// Status returns the present state.
+func (r *Replicator) Status() (Status, error) {
+	q := r.queue.size()
+	sp, err := r.store.Space()
+	if err != nil {
+		return Status{}, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := Status{
+		Queue: q.items + len(r.fresh), Running: r.running, Orphans: r.pass.orphans,
+		Missing: q.missing, MissBytes: q.bytes, Synced: r.synced, PassAt: r.pass.at, Space: sp,
+		Errors: make(map[catalog.Digest]string, len(r.failing)),
+	}
+	for d, text := range r.failing {
+		s.Errors[d] = text
+	}
+	return s, nil
+}

@@ -1,0 +1,355 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"symkeep/internal/blobstore"
+	"symkeep/internal/cab"
+	"symkeep/internal/catalog"
+)
+
+const (
+	maxFresh   = 100_000 // changes kept in memory; beyond, a full pass finds them
+	maxWaiting = 4096    // facts not proposed yet, beyond which nothing is started
+	maxBatch   = 256     // facts in one proposal
+	maxFailing = 100     // failures kept for status
+	commitFor  = 10 * time.Second
+)
+
+// fact is what a worker found out about this node's copy, to be committed.
+type fact struct {
+	digest  catalog.Digest
+	receipt *catalog.Receipt // nil: this node has no copy
+}
+
+// finished is the end of one worker's task; its item is settled now, or with its
+// fact.
+type finished struct {
+	outcome
+	fact *fact
+}
+
+// resyncer is the state of the loop that works off the queue. Only the loop
+// touches it.
+type resyncer struct {
+	r       *Replicator
+	tasks   errgroup.Group
+	busy    map[catalog.Digest]bool // with a worker, waiting or being proposed
+	working int
+	waiting []fact
+	ends    chan finished
+	settled chan []outcome
+	propose bool // a proposal is under way
+}
+
+func (r *Replicator) resyncLoop(ctx context.Context) error {
+	s := &resyncer{r: r, busy: make(map[catalog.Digest]bool), ends: make(chan finished, r.cfg.Workers), settled: make(chan []outcome, 1)}
+	defer s.tasks.Wait()
+	for ctx.Err() == nil {
+		wait, err := s.start(ctx)
+		if err != nil {
+			return fmt.Errorf("replication: queue: %w", err)
+		}
+		timer := time.NewTimer(wait)
+		var done []outcome
+		select {
+		case <-ctx.Done():
+		case <-r.wake:
+		case <-timer.C:
+		case e := <-s.ends:
+			done = s.ended(e)
+		case done = <-s.settled:
+			s.propose = false
+		}
+		timer.Stop()
+		if err := r.queue.change(r.cfg.Now(), nil, done); err != nil {
+			return fmt.Errorf("replication: queue: %w", err)
+		}
+		for _, o := range done {
+			delete(s.busy, o.digest)
+			r.noteOutcome(ctx, o)
+		}
+	}
+	return nil
+}
+
+// start admits what is new, hands due items to free workers and waiting facts to
+// a proposal. It returns how long nothing else will be due.
+func (s *resyncer) start(ctx context.Context) (time.Duration, error) {
+	r := s.r
+	fresh, err := r.admit(r.takeFresh(s.busy))
+	if err != nil {
+		return 0, err
+	}
+	now := r.cfg.Now()
+	if err := r.queue.change(now, fresh, nil); err != nil {
+		return 0, err
+	}
+	free := r.cfg.Workers - s.working
+	if len(s.waiting) >= maxWaiting {
+		free = 0
+	}
+	items, next, err := r.queue.take(now, free, s.busy)
+	if err != nil {
+		return 0, err
+	}
+	for _, i := range items {
+		s.busy[i.digest] = true
+		s.working++
+		s.tasks.Go(func() error {
+			s.ends <- r.resync(ctx, i.digest)
+			return nil
+		})
+	}
+	if len(s.waiting) > 0 && !s.propose {
+		n := min(len(s.waiting), maxBatch)
+		batch := slices.Clone(s.waiting[:n])
+		s.waiting = slices.Delete(s.waiting, 0, n)
+		s.propose = true
+		s.tasks.Go(func() error {
+			s.settled <- r.proposeFacts(ctx, batch)
+			return nil
+		})
+	}
+	r.noteRunning(s.working)
+	if len(s.busy) == 0 && next.IsZero() {
+		signal(r.idle)
+	}
+	if next.IsZero() || len(items) == free {
+		return time.Hour, nil // the end of a worker comes first
+	}
+	return max(0, next.Sub(now)), nil
+}
+
+func (s *resyncer) ended(e finished) []outcome {
+	s.working--
+	if e.fact != nil && e.err == nil {
+		s.waiting = append(s.waiting, *e.fact)
+		return nil
+	}
+	return []outcome{e.outcome}
+}
+
+// takeFresh returns the digests notified of since. Those being worked on stay:
+// their task may have read the catalog before the change.
+func (r *Replicator) takeFresh(busy map[catalog.Digest]bool) []catalog.Digest {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.overflow {
+		r.overflow = false
+		signal(r.rescan)
+	}
+	var out []catalog.Digest
+	for d := range r.fresh {
+		if !busy[d] {
+			out = append(out, d)
+			delete(r.fresh, d)
+		}
+	}
+	return out
+}
+
+// admit keeps those that need work.
+func (r *Replicator) admit(digests []catalog.Digest) ([]item, error) {
+	if len(digests) == 0 {
+		return nil, nil
+	}
+	var items []item
+	v := r.view()
+	for _, d := range digests {
+		row, local, err := r.look(d)
+		if err != nil {
+			return nil, err
+		}
+		if i, ok := r.itemFor(v, d, row, local); ok {
+			items = append(items, i)
+		}
+	}
+	return items, nil
+}
+
+func (r *Replicator) itemFor(v view, d catalog.Digest, row *catalog.Blob, local *blobstore.Entry) (item, bool) {
+	switch r.decide(v, d, row, local) {
+	case leave:
+		return item{}, false
+	case pull:
+		return item{digest: d, missing: row.Packed.Size}, true
+	default:
+		return item{digest: d}, true
+	}
+}
+
+// resync does what one blob needs: it decides and acts until nothing is left but,
+// perhaps, a fact to commit.
+func (r *Replicator) resync(ctx context.Context, d catalog.Digest) finished {
+	var f *fact
+	var err error
+	for range 4 {
+		var row *catalog.Blob
+		var local *blobstore.Entry
+		if row, local, err = r.look(d); err != nil {
+			break
+		}
+		a := r.decide(r.view(), d, row, local)
+		if a == leave {
+			break
+		}
+		if f, err = r.act(ctx, a, d, row, local); f != nil || err != nil {
+			break
+		}
+	}
+	return finished{outcome{d, err}, f}
+}
+
+func (r *Replicator) act(ctx context.Context, a action, d catalog.Digest, row *catalog.Blob, local *blobstore.Entry) (*fact, error) {
+	switch a {
+	case pull:
+		return r.bring(ctx, *row)
+	case vouch:
+		return r.vouch(ctx, *row, *local)
+	case disown, offload:
+		return &fact{digest: d}, nil
+	case examine:
+		return nil, r.examine(ctx, d)
+	default:
+		return nil, r.remove(ctx, a, d)
+	}
+}
+
+// bring pulls the established form. If that fails although this node is listed
+// as a holder, the catalog is told first: nobody may count on the copy.
+func (r *Replicator) bring(ctx context.Context, row catalog.Blob) (*fact, error) {
+	start := r.cfg.Now()
+	e, err := r.Pull(ctx, Wanted{row.Digest, row.RawSize, row.Packed}, r.sources(row))
+	if err == nil {
+		r.log.Debug("blob brought here", "blob", row.Digest, "bytes", e.Packed.Size, "took", r.cfg.Now().Sub(start))
+		return nil, nil
+	}
+	if slices.Contains(row.Holders, r.cfg.Self) && ctx.Err() == nil {
+		ctx, cancel := context.WithTimeout(ctx, commitFor)
+		defer cancel()
+		if derr := r.cfg.Proposer.DropHolders(ctx, r.cfg.Self, []catalog.Digest{row.Digest}); derr != nil {
+			err = errors.Join(err, derr)
+		}
+	}
+	return nil, err
+}
+
+func (r *Replicator) vouch(ctx context.Context, row catalog.Blob, local blobstore.Entry) (*fact, error) {
+	if r.cfg.Now().Sub(local.VerifiedAt) > verifiedLately {
+		if err := r.examine(ctx, row.Digest); err != nil {
+			return nil, err
+		}
+	}
+	e, ok := r.local(row.Digest)
+	if !ok {
+		return nil, nil // decide again
+	}
+	return &fact{row.Digest, &catalog.Receipt{Digest: row.Digest, RawSize: e.RawSize, Packed: e.Packed, Holders: []catalog.NodeID{r.cfg.Self}}}, nil
+}
+
+// examine verifies the local copy and takes a damaged one out of service.
+func (r *Replicator) examine(ctx context.Context, d catalog.Digest) error {
+	_, err := r.store.Verify(ctx, d)
+	if isDamage(err) {
+		err = r.store.Quarantine(d, err.Error())
+	} else if errors.Is(err, catalog.ErrNotFound) {
+		err = nil
+	}
+	if err == nil {
+		r.mu.Lock()
+		delete(r.suspects, d)
+		r.mu.Unlock()
+	}
+	return err
+}
+
+// isDamage reports whether a copy, rather than the attempt to read it, is bad.
+func isDamage(err error) bool {
+	return errors.Is(err, cab.ErrCorrupt) || errors.Is(err, cab.ErrFormat) || errors.Is(err, syscall.EIO)
+}
+
+// remove deletes the local copy if, under the digest's lock and after a barrier,
+// the decision is still the same. See the package comment.
+func (r *Replicator) remove(ctx context.Context, a action, d catalog.Digest) error {
+	ctx, cancel := context.WithTimeout(ctx, commitFor)
+	defer cancel()
+	gone, err := r.store.RemoveIf(d, func() (bool, error) {
+		if err := r.cfg.Catalog.Barrier(ctx); err != nil {
+			return false, fmt.Errorf("blob %s: remove: %w", d, err)
+		}
+		row, local, err := r.look(d)
+		if err != nil {
+			return false, err
+		}
+		return r.decide(r.view(), d, row, local) == a, nil
+	})
+	if gone {
+		r.log.Debug("blob removed", "blob", d)
+	}
+	return err
+}
+
+// proposeFacts commits facts about this node's copies.
+func (r *Replicator) proposeFacts(ctx context.Context, facts []fact) []outcome {
+	ctx, cancel := context.WithTimeout(ctx, commitFor)
+	defer cancel()
+	var receipts []catalog.Receipt
+	var drops []catalog.Digest
+	for _, f := range facts {
+		if f.receipt != nil {
+			receipts = append(receipts, *f.receipt)
+		} else {
+			drops = append(drops, f.digest)
+		}
+	}
+	var putErr, dropErr error
+	if len(receipts) > 0 {
+		putErr = r.cfg.Proposer.PutReceipts(ctx, receipts)
+	}
+	if len(drops) > 0 {
+		dropErr = r.cfg.Proposer.DropHolders(ctx, r.cfg.Self, drops)
+	}
+	out := make([]outcome, len(facts))
+	for i, f := range facts {
+		out[i] = outcome{f.digest, putErr}
+		if f.receipt == nil {
+			out[i].err = dropErr
+		}
+	}
+	return out
+}
+
+func (r *Replicator) noteRunning(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.running = n
+}
+
+// noteOutcome keeps the failures that status shows.
+func (r *Replicator) noteOutcome(ctx context.Context, o outcome) {
+	if o.err != nil && ctx.Err() == nil {
+		r.log.Debug("blob not settled, will retry", "blob", o.digest, "err", o.err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.failing, o.digest)
+	if o.err == nil || ctx.Err() != nil {
+		return
+	}
+	if len(r.failing) >= maxFailing {
+		for d := range maps.Keys(r.failing) {
+			delete(r.failing, d)
+			break
+		}
+	}
+	r.failing[o.digest] = o.err.Error()
+}

@@ -1,0 +1,148 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"symkeep/internal/catalog"
+)
+
+// slowest is the transfer rate, in bytes per second, below which a peer that was
+// asked to pull is given up.
+const slowest = 1 << 20
+
+// Replicate brings a blob, of which this node has a durable verified copy, to want
+// distinct members, this one included: its owners first, others when an owner does
+// not take it. The remaining owners fetch it once it is committed. If another
+// packed form of the blob is established already, the receipt names that one. The
+// error wraps catalog.ErrUnavailable if fewer members hold it; the receipt then
+// says who does.
+func (r *Replicator) Replicate(ctx context.Context, d catalog.Digest, rawSize int64, packed catalog.Packed, want int) (catalog.Receipt, error) {
+	rc := catalog.Receipt{Digest: d, RawSize: rawSize, Packed: packed}
+	if e, ok := r.local(d); !ok || e.Packed != packed {
+		return rc, fmt.Errorf("blob %s: replicate: this node holds no copy packed as %s: %w", d, packed.SHA256, catalog.ErrConflict)
+	}
+	rc.Holders = []catalog.NodeID{r.cfg.Self}
+	rc, err := r.spread(ctx, rc, want)
+	if errors.Is(err, catalog.ErrConflict) {
+		confirmed, cerr := r.Confirm(ctx, []catalog.Digest{d})
+		if cerr != nil || len(confirmed) != 1 {
+			return rc, errors.Join(err, cerr)
+		}
+		return confirmed[0], nil
+	}
+	return rc, err
+}
+
+// spread asks members to pull until want of them hold the blob.
+func (r *Replicator) spread(ctx context.Context, rc catalog.Receipt, want int) (catalog.Receipt, error) {
+	if len(rc.Holders) >= want {
+		return rc, nil
+	}
+	candidates := slices.DeleteFunc(r.Placement().Order(rc.Digest), func(n catalog.NodeID) bool { return slices.Contains(rc.Holders, n) })
+	self := slices.Contains(candidates, r.cfg.Self)
+	candidates = r.byReach(candidates)
+	if self && slices.Contains(r.Owners(rc.Digest), r.cfg.Self) {
+		candidates = append([]catalog.NodeID{r.cfg.Self}, candidates...)
+	} else if self {
+		candidates = append(candidates, r.cfg.Self)
+	}
+	var refused []error
+	for len(rc.Holders) < want && len(candidates) > 0 && ctx.Err() == nil {
+		n := min(want-len(rc.Holders), len(candidates))
+		took := make([]error, n)
+		var g errgroup.Group
+		for i, node := range candidates[:n] {
+			g.Go(func() error {
+				took[i] = r.ask(ctx, node, Order{rc.Digest, rc.RawSize, rc.Packed, r.source(rc.Holders)})
+				return nil
+			})
+		}
+		g.Wait()
+		for i, err := range took {
+			if err == nil {
+				rc.Holders = append(rc.Holders, candidates[i])
+			} else {
+				refused = append(refused, fmt.Errorf("member %s: %w", candidates[i], err))
+			}
+		}
+		candidates = candidates[n:]
+	}
+	slices.Sort(rc.Holders)
+	if len(rc.Holders) < want {
+		return rc, shortOf(ctx, rc, want, refused)
+	}
+	return rc, nil
+}
+
+// shortOf says why too few members hold a blob. It wraps catalog.ErrConflict only
+// if nothing but other packed forms stands in the way.
+func shortOf(ctx context.Context, rc catalog.Receipt, want int, refused []error) error {
+	cause := catalog.ErrUnavailable
+	conflict := func(err error) bool { return errors.Is(err, catalog.ErrConflict) }
+	if slices.ContainsFunc(refused, conflict) {
+		cause = catalog.ErrConflict
+	}
+	if ctx.Err() != nil {
+		cause = ctx.Err()
+	}
+	return fmt.Errorf("blob %s: %d of %d members hold it; bring members back: %v: %w", rc.Digest, len(rc.Holders), want, errors.Join(refused...), cause)
+}
+
+// source prefers this node among the holders.
+func (r *Replicator) source(holders []catalog.NodeID) catalog.NodeID {
+	if slices.Contains(holders, r.cfg.Self) {
+		return r.cfg.Self
+	}
+	if up := r.byReach(holders); len(up) > 0 {
+		return up[0]
+	}
+	return ""
+}
+
+// ask makes a member, perhaps this one, pull.
+func (r *Replicator) ask(ctx context.Context, node catalog.NodeID, o Order) error {
+	if node == r.cfg.Self {
+		_, err := r.Accept(ctx, o)
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Stall+time.Duration(o.Packed.Size/slowest+1)*time.Second)
+	defer cancel()
+	return r.cfg.Peers.AskFetch(ctx, node, o)
+}
+
+// Accept carries out another node's order: it returns once this node's copy is
+// durable and verified. A copy with other packed bytes gives way only to the
+// form that the catalog names or, as long as it names none, to one whose packed
+// digest is smaller: so nodes that stored one blob at the same time agree.
+// Otherwise the error wraps catalog.ErrConflict.
+func (r *Replicator) Accept(ctx context.Context, o Order) (catalog.Packed, error) {
+	row, err := r.cfg.Catalog.Blob(o.Digest)
+	if err != nil && !errors.Is(err, catalog.ErrNotFound) {
+		return catalog.Packed{}, err
+	}
+	established := err == nil && settled(row)
+	if established && row.Packed != o.Packed {
+		return row.Packed, fmt.Errorf("blob %s: packed form %s is established, asked for %s: %w", o.Digest, row.Packed.SHA256, o.Packed.SHA256, catalog.ErrConflict)
+	}
+	if e, ok := r.local(o.Digest); ok && e.Packed != o.Packed && !established && string(e.Packed.SHA256[:]) < string(o.Packed.SHA256[:]) {
+		return e.Packed, fmt.Errorf("blob %s: this node keeps packed form %s, asked for %s: %w", o.Digest, e.Packed.SHA256, o.Packed.SHA256, catalog.ErrConflict)
+	}
+	sources := []catalog.NodeID{o.Source}
+	for _, h := range r.byReach(row.Holders) {
+		if h != o.Source && established {
+			sources = append(sources, h)
+		}
+	}
+	e, err := r.Pull(ctx, Wanted{o.Digest, o.RawSize, o.Packed}, sources)
+	return e.Packed, err
+}
+
+// settled reports whether the row fixes the packed form: the first one does, while
+// a copy of it exists.
+func settled(b catalog.Blob) bool { return !b.Retired && b.Packed.Size > 0 && len(b.Holders) > 0 }

@@ -13,7 +13,11 @@ func NewWriterLimits(f File, o Options, cabRaw, cabFile int64) (*Writer, error) 
 }
 
 // DeflateGroup returns the framed blocks of one group.
-func DeflateGroup(group []byte) []byte { return new(encoder).appendGroup(nil, group) }
+func DeflateGroup(group []byte) []byte {
+	e := encoders.Get().(*encoder)
+	defer encoders.Put(e)
+	return e.appendGroup(nil, group)
+}
 
 // VerifyGroup is the check every group passes after packing.
 func VerifyGroup(framed, raw []byte) error {

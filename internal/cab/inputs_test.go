@@ -2,6 +2,7 @@ package cab_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -192,4 +193,9 @@ func readAll(t testing.TB, s io.ReadCloser, want int64) []byte {
 		t.Fatalf("stream of %d bytes, %v; want %d", len(p), err, want)
 	}
 	return p
+}
+
+func sha(p []byte) []byte {
+	sum := sha256.Sum256(p)
+	return sum[:]
 }

@@ -134,7 +134,7 @@ func (q *inflateJobs) take() (*inflateJob, error) {
 		}
 		j.index, j.done = q.next, make(chan struct{})
 		q.queue = append(q.queue, j)
-		go j.run(q.r, q.strict)
+		go j.run(q)
 	}
 	j := q.queue[0]
 	q.queue = q.queue[1:]
@@ -151,8 +151,10 @@ func (q *inflateJobs) stop() {
 	q.next, q.queue, q.held, q.free = q.end, nil, nil, nil
 }
 
-func (j *inflateJob) run(r *Reader, strict bool) {
+// run does the work; of q it reads only what does not change.
+func (j *inflateJob) run(q *inflateJobs) {
 	defer close(j.done)
+	r := q.r
 	if size := r.l.rawGroup(j.index); cap(j.raw) < size {
 		j.raw = make([]byte, size)
 	} else {
@@ -164,7 +166,7 @@ func (j *inflateJob) run(r *Reader, strict bool) {
 		return
 	}
 	j.packed = p
-	if strict {
+	if q.strict {
 		j.err = j.inspect(r)
 	}
 	if j.err == nil {

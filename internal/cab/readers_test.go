@@ -1,0 +1,193 @@
+package cab_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"symkeep/internal/cab"
+)
+
+// cabinetReaders unpack a cabinet into the current directory. cabextract is the
+// strictest of them.
+var cabinetReaders = [][]string{
+	{"cabextract", "-q"},
+	{"gcab", "-x"},
+	{"7z", "x", "-y", "-bd"},
+	{"bsdtar", "-xf"},
+}
+
+// needTool skips without the program, and fails in CI, where all are installed.
+func needTool(t *testing.T, name string) {
+	t.Helper()
+	if _, err := exec.LookPath(name); err == nil {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("%s is not installed", name)
+	}
+	t.Skipf("%s is not installed", name)
+}
+
+// unpack runs a reader on the cabinet and returns what it makes of the member.
+func unpack(t *testing.T, reader []string, cabinet, member string) ([]byte, error) {
+	t.Helper()
+	dir := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), reader[0], append(reader[1:len(reader):len(reader)], cabinet)...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return nil, errors.Join(err, errors.New(string(out)))
+	}
+	return os.ReadFile(filepath.Join(dir, member))
+}
+
+// packFile packs data into a real file with the given name inside.
+func packFile(t *testing.T, data []byte, name string) (*os.File, *cab.Reader) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(t.TempDir(), "packed.pd_"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	w, err := cab.NewWriter(f, cab.Options{RawSize: int64(len(data)), Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Abort()
+	if _, err := w.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	info, err := w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := cab.Open(f, info.PackedSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f, r
+}
+
+func TestCabinetReaders(t *testing.T) {
+	for _, reader := range cabinetReaders {
+		t.Run(reader[0], func(t *testing.T) {
+			needTool(t, reader[0])
+			for _, in := range inputs() {
+				f, _ := packFile(t, in.data, "foo.pdb")
+				got, err := unpack(t, reader, f.Name(), "foo.pdb")
+				if err != nil || !bytes.Equal(got, in.data) {
+					t.Errorf("%s: %d bytes, want %d: %v", in.name, len(got), len(in.data), err)
+				}
+			}
+		})
+	}
+}
+
+func TestCabinetReadersWithOtherNames(t *testing.T) {
+	data := records(cab.BlockSize+1000, 1)
+	_, r := packFile(t, data, "foo.pdb")
+	for _, reader := range cabinetReaders {
+		t.Run(reader[0], func(t *testing.T) {
+			needTool(t, reader[0])
+			for _, name := range []string{"x", "größe Ω.pdb", "a rather long name of a program database.pdb"} {
+				s, n, err := r.Cabinet(name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				path := filepath.Join(t.TempDir(), "answer.pd_")
+				if err := os.WriteFile(path, readAll(t, s, n), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				if got, err := unpack(t, reader, path, name); err != nil || !bytes.Equal(got, data) {
+					t.Errorf("%q: %d bytes, want %d: %v", name, len(got), len(data), err)
+				}
+			}
+		})
+	}
+}
+
+// gzipTool decodes a gzip stream with the system's gzip.
+func gzipTool(ctx context.Context, s io.Reader) ([]byte, error) {
+	var out, msg bytes.Buffer
+	cmd := exec.CommandContext(ctx, "gzip", "-dc")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = s, &out, &msg
+	if err := cmd.Run(); err != nil || msg.Len() > 0 {
+		return nil, errors.Join(err, errors.New(msg.String()))
+	}
+	return out.Bytes(), nil
+}
+
+func TestGzipTool(t *testing.T) {
+	needTool(t, "gzip")
+	for _, in := range inputs() {
+		for _, c := range containers {
+			f, _ := pack(t, c, cab.Options{}, in.data, len(in.data))
+			s, _ := mustOpen(t, f).Gzip()
+			got, err := gzipTool(t.Context(), s)
+			if err != nil || !bytes.Equal(got, in.data) {
+				t.Errorf("%s %s: %d bytes, want %d: %v", c.want, in.name, len(got), len(in.data), err)
+			}
+		}
+	}
+}
+
+// TestReadersOverCorpus packs every file below SYMKEEP_CORPUS and takes it to
+// every reader.
+func TestReadersOverCorpus(t *testing.T) {
+	root := os.Getenv("SYMKEEP_CORPUS")
+	if root == "" {
+		t.Skip("SYMKEEP_CORPUS names no folder of symbol files")
+	}
+	for _, reader := range append(cabinetReaders, []string{"gzip"}) {
+		needTool(t, reader[0])
+	}
+	files := 0
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil || len(data) == 0 {
+			return err
+		}
+		files++
+		t.Run(path, func(t *testing.T) { readEverywhere(t, data, d.Name()) })
+		return nil
+	})
+	if err != nil || files == 0 {
+		t.Fatalf("%d files below %s: %v", files, root, err)
+	}
+	t.Logf("%d files", files)
+}
+
+func readEverywhere(t *testing.T, data []byte, name string) {
+	f, r := packFile(t, data, name)
+	for _, reader := range cabinetReaders {
+		if got, err := unpack(t, reader, f.Name(), name); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%s: %d bytes, want %d: %v", reader[0], len(got), len(data), err)
+		}
+	}
+	s, _ := r.Gzip()
+	defer s.Close()
+	if got, err := gzipTool(t.Context(), s); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("gzip: %d bytes, want %d: %v", len(got), len(data), err)
+	}
+	info, err := cab.VerifyRaw(t.Context(), f, r.Info().PackedSize)
+	if err != nil || info.RawSHA256 != sha256.Sum256(data) {
+		t.Errorf("VerifyRaw = %+v, %v", info, err)
+	}
+	for i, g := range groups(data) {
+		var strict strictInflater
+		if err := strict.inflateBlocks(cab.DeflateGroup(g)); err != nil || !bytes.Equal(strict.out, g) {
+			t.Errorf("group %d: %v", i, err)
+		}
+	}
+}

@@ -14,7 +14,7 @@ import (
 const maxExpired = 100
 
 // MaxTick bounds Tick.Millis: a leader that slept proposes several.
-const MaxTick = 60_000
+const MaxTick = 600_000
 
 func (c Tick) apply(s *state) (any, error) {
 	if c.Millis < 1 || c.Millis > MaxTick {

@@ -23,6 +23,10 @@ type Config struct {
 	// CommandBytes bounds a proposed command. Default 512 KiB.
 	CommandBytes int64
 
+	// MaxUploads is the number of uploads at a time, 1 to 4096; more are told to
+	// come back. Default 64.
+	MaxUploads int
+
 	// ReadTimeout is for a whole request other than an upload. Default 30 s.
 	ReadTimeout time.Duration
 	// ChunkTimeout is how long an upload may stand still. Default 30 s.
@@ -62,6 +66,7 @@ func DefaultConfig(node string) Config {
 		HeaderBytes:   16 << 10,
 		JSONBytes:     1 << 20,
 		CommandBytes:  512 << 10,
+		MaxUploads:    64,
 		ReadTimeout:   30 * time.Second,
 		ChunkTimeout:  30 * time.Second,
 		IdleTimeout:   60 * time.Second,
@@ -90,6 +95,7 @@ func (c Config) Validate() error {
 		{"header bytes", int64(c.HeaderBytes), 4 << 10, 1 << 20},
 		{"json bytes", c.JSONBytes, 64 << 10, 64 << 20},
 		{"command bytes", c.CommandBytes, 64 << 10, 64 << 20},
+		{"uploads", int64(c.MaxUploads), 1, 4096},
 		{"minimum rate", c.MinRate, 1, 1 << 30},
 		{"stream bytes", c.StreamBytes, 16 << 20, 1 << 40},
 	} {
@@ -113,4 +119,9 @@ func (c Config) Validate() error {
 		return fmt.Errorf("http server: %w", err)
 	}
 	return nil
+}
+
+// sending is the time that n bytes may take.
+func (c Config) sending(n int64) time.Duration {
+	return time.Duration(float64(n) / float64(c.MinRate) * float64(time.Second))
 }

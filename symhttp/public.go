@@ -2,12 +2,18 @@ package symhttp
 
 import (
 	"errors"
+	"io"
 	"log/slog"
+	"net/http"
+	"strings"
+	"time"
 
 	"github.com/valyala/fasthttp"
+	"golang.org/x/sync/semaphore"
 )
 
-// Public holds what the public server needs. Every field but Cache is required.
+// Public holds what the public server needs. Every field but Cache and Metrics is
+// required.
 type Public struct {
 	Log     *slog.Logger
 	Self    Self
@@ -15,6 +21,9 @@ type Public struct {
 	Blobs   Blobs
 	Cache   Cache // nil: raw bytes are always unpacked afresh
 	Health  Health
+	// Metrics appends the series of other components to /metrics, in the
+	// Prometheus text format.
+	Metrics func(w io.Writer) error
 
 	Ingest   Ingest
 	Uploads  Uploads
@@ -23,40 +32,103 @@ type Public struct {
 	Cluster  Cluster
 }
 
+// public routes the requests of the public address.
+type public struct {
+	*Server
+	debuggers *debuggers
+	agents    *agents
+	probes    *probes
+	metrics   *metrics
+	more      func(io.Writer) error
+}
+
 // NewPublic returns the server of debuggers, agents and people.
 func NewPublic(cfg Config, p Public) (*Server, error) {
 	if p.Locator == nil || p.Blobs == nil || p.Health == nil || p.Ingest == nil ||
 		p.Uploads == nil || p.Packages == nil || p.Keeper == nil || p.Cluster == nil {
 		return nil, errors.New("http server: a part of Public is missing")
 	}
-	var s *Server
-	s, err := newServer(cfg, p.Log, p.Self, func(rc *fasthttp.RequestCtx) {})
-	return s, err
-}
-
-// Peer holds what the peer server needs. Every field is required.
-type Peer struct {
-	Log       *slog.Logger
-	Self      Self
-	Consensus Consensus
-	Copies    Copies
-	Admission Admission
-}
-
-// NewPeer returns the server of /peer/v1 for connections that showed this
-// cluster's id. They must be bare *net.TCPConn for sendfile to work.
-func NewPeer(cfg Config, p Peer) (*Server, error) {
-	if p.Consensus == nil || p.Copies == nil || p.Admission == nil {
-		return nil, errors.New("http server: a part of Peer is missing")
+	s, err := newServer(cfg, p.Log, p.Self)
+	if err != nil {
+		return nil, err
 	}
-	return newServer(cfg, p.Log, p.Self, func(rc *fasthttp.RequestCtx) {})
+	m := newMetrics()
+	st := &store{blobs: p.Blobs, cache: p.Cache, verified: newVerified(time.Now), memory: semaphore.NewWeighted(cfg.StreamBytes)}
+	if p.Cache != nil {
+		st.hot = newHot(st, p.Log)
+		s.work = append(s.work, st.hot.run)
+	}
+	a := &agents{Server: s, Public: p, metrics: m, slots: make(chan struct{}, cfg.MaxUploads)}
+	a.table = a.routes()
+	h := &public{
+		Server:    s,
+		debuggers: &debuggers{Server: s, locator: p.Locator, store: st, metrics: m, quiet: &sometimes{logger: p.Log, now: time.Now}},
+		agents:    a,
+		probes:    &probes{s, p.Health},
+		metrics:   m,
+		more:      p.Metrics,
+	}
+	s.handle(h.route)
+	s.http.ExpectHandler = a.expect
+	return s, nil
 }
 
-// NewJoin returns the server for connections without a cluster id: they may call
-// the join route and nothing else.
-func NewJoin(cfg Config, log *slog.Logger, self Self, a Admission) (*Server, error) {
-	if a == nil {
-		return nil, errors.New("http server: no admission")
+// route picks who answers. The roots are where clients look whether the server is
+// one: Ghidra wants 200 there, symsrv asks for index2.txt and takes 404 as "one
+// folder level".
+func (h *public) route(rc *fasthttp.RequestCtx) {
+	path := rawPath(rc)
+	read := rc.IsGet() || rc.IsHead()
+	switch {
+	case strings.HasPrefix(path, "/api/"):
+		h.agents.serve(rc, h.agents.table, path)
+		h.metrics.call(callMethod(rc), rc.Response.StatusCode())
+	case !read:
+		miss(rc)
+	case path == "/livez":
+		h.probes.livez(rc)
+	case path == "/readyz":
+		h.probes.readyz(rc)
+	case path == "/metrics":
+		h.showMetrics(rc)
+	case isRoot(path):
+		text(rc, http.StatusOK, "symkeep "+h.cfg.Version+"\n")
+	default:
+		h.debuggers.lookup(rc, path)
 	}
-	return newServer(cfg, log, self, func(rc *fasthttp.RequestCtx) {})
+}
+
+// isRoot reports whether the path is one that tells whether a server is there.
+func isRoot(path string) bool {
+	path = strings.Trim(path, "/")
+	if strings.EqualFold(path, "symbols") {
+		return true
+	}
+	if rest, ok := strings.CutPrefix(path, "symbols/"); ok {
+		path = strings.TrimLeft(rest, "/")
+	}
+	return path == "" || path == "pingme.txt"
+}
+
+// callMethod is the method as a label: clients may send any word.
+func callMethod(rc *fasthttp.RequestCtx) string {
+	switch m := string(rc.Method()); m {
+	case "GET", "HEAD", "POST", "PUT", "DELETE":
+		return m
+	}
+	return "other"
+}
+
+func (h *public) showMetrics(rc *fasthttp.RequestCtx) {
+	rc.SetContentType("text/plain; version=0.0.4; charset=utf-8")
+	rc.Response.Header.Set("Cache-Control", "no-store")
+	rc.SetBody(h.metrics.text())
+	if h.more == nil {
+		return
+	}
+	if err := h.more(rc.Response.BodyWriter()); err != nil {
+		rc.Response.ResetBody()
+		h.log.Error("metrics not gathered", "err", err)
+		text(rc, http.StatusInternalServerError, "metrics not gathered: "+err.Error()+"\n")
+	}
 }

@@ -31,7 +31,9 @@ type Locator interface {
 // Blobs opens packed blobs, wherever in the cluster they are.
 type Blobs interface {
 	// OpenBlob returns the packed bytes of a referenced blob, local or streamed
-	// from a peer. Errors are retried for Config.ReachTimeout.
+	// from a peer. ctx bounds the opening, not the reading that follows: a Blob has
+	// to give up on a silent peer by itself. Errors are retried for
+	// Config.ReachTimeout.
 	OpenBlob(ctx context.Context, d catalog.Digest) (Blob, error)
 	// Suspect is told when a copy that OpenBlob gave did not decode, so that the
 	// next call gives another one. It must not block.
@@ -44,9 +46,8 @@ type Blob interface {
 	io.Closer
 	// Size is that of the packed bytes.
 	Size() int64
-	// File is the local file the Blob reads, nil for a remote one. The server may
-	// seek it and hand it to sendfile, and then closes the file instead of the
-	// Blob: either must release everything.
+	// File is the local file the Blob reads, nil for a remote one. Its position
+	// belongs to the server, which hands it to sendfile; Close closes it.
 	File() *os.File
 }
 
@@ -56,8 +57,9 @@ type Cache interface {
 	// Get returns a file of the whole raw content, at any position, that the
 	// caller closes.
 	Get(d catalog.Digest) (*os.File, bool)
-	// Fill stores size raw bytes of r; it checks their digest. It may refuse.
-	Fill(ctx context.Context, d catalog.Digest, size int64, r io.Reader) error
+	// Fill stores what write gives, size raw bytes, after checking their digest. It
+	// may refuse, for want of room.
+	Fill(d catalog.Digest, size int64, write func(io.Writer) error) error
 }
 
 // Ingest takes packages from agents.

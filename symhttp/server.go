@@ -31,7 +31,7 @@ type Server struct {
 // newServer prepares everything but the routes. TCP keep-alive is left to the
 // listener, which has it on by default: where fasthttp cannot set it on a
 // connection just gone, it stops serving.
-func newServer(cfg Config, log *slog.Logger, self Self, handle fasthttp.RequestHandler) (*Server, error) {
+func newServer(cfg Config, log *slog.Logger, self Self) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -43,7 +43,6 @@ func newServer(cfg Config, log *slog.Logger, self Self, handle fasthttp.RequestH
 	s.waits, s.endWaits = context.WithCancel(s.base)
 	s.http = fasthttp.Server{
 		Name:                         "symkeep",
-		Handler:                      s.recovered(handle),
 		ErrorHandler:                 s.malformed,
 		ConnState:                    s.conns.changed,
 		Logger:                       serverLog{log},
@@ -110,15 +109,15 @@ func (s *Server) drain() {
 	<-s.conns.empty()
 }
 
-// recovered turns a panic of a handler into one refused request.
-func (s *Server) recovered(handle fasthttp.RequestHandler) fasthttp.RequestHandler {
-	return func(rc *fasthttp.RequestCtx) {
+// handle sets the handler. A panic in it costs one request.
+func (s *Server) handle(f fasthttp.RequestHandler) {
+	s.http.Handler = func(rc *fasthttp.RequestCtx) {
 		defer func() {
 			if r := recover(); r != nil {
 				s.panicked(rc, r)
 			}
 		}()
-		handle(rc)
+		f(rc)
 	}
 }
 

@@ -92,8 +92,8 @@ func (f *File) scanArea(a noteArea, id *Identity) error {
 	return nil
 }
 
-// walkNotes reads the notes of an area: sizes of name and content, type, name,
-// content, the latter two padded to align.
+// walkNotes reads the notes of an area: sizes of name and content, type, name and
+// content; content and end are aligned from the start of the note.
 func (f *File) walkNotes(a noteArea, align uint64, id *Identity) error {
 	if !f.fits(a.off, a.size) {
 		id.Damage = truncated(a.what, a.off, a.size, f.size)
@@ -108,7 +108,7 @@ func (f *File) walkNotes(a noteArea, align uint64, id *Identity) error {
 		}
 		nameSize, descSize := uint64(f.Order.Uint32(b)), uint64(f.Order.Uint32(b[4:]))
 		kind := f.Order.Uint32(b[8:])
-		descOff := pos + 12 + alignUp(nameSize, align)
+		descOff := pos + alignUp(12+nameSize, align)
 		next := descOff + alignUp(descSize, align) // sizes are 32 bits: no overflow
 		if descOff+descSize > end || n == maxNotes {
 			id.Damage = noteError(a, pos, fmt.Sprintf("a note of %d+%d bytes", nameSize, descSize), fmt.Sprintf("it before %#x", end))

@@ -65,6 +65,10 @@ func (c ReleaseClaim) apply(s *state) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.Died {
+		s.expireClaim(c.Package, c.At)
+		return nil, nil
+	}
 	r.Claim = nil
 	r.resetReport()
 	s.putPackage(r)

@@ -21,10 +21,13 @@ type RenewClaim struct {
 	Token   uint64            `json:"token"`
 }
 
-// ReleaseClaim gives a package back without counting it as an attempt.
+// ReleaseClaim gives a package back: at once to another validator, and without
+// counting an attempt unless the validator died on it.
 type ReleaseClaim struct {
 	Package catalog.PackageID `json:"package"`
 	Token   uint64            `json:"token"`
+	Died    bool              `json:"died,omitempty"`
+	At      time.Time         `json:"at,omitzero"`
 }
 
 // AddKeys writes what validation learned about files, hidden until the verdict.

@@ -7,7 +7,6 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"symkeep/internal/catalog"
-	"symkeep/internal/symid"
 )
 
 // maxShownFindings bounds the findings that come with a package or a file.
@@ -227,18 +226,20 @@ func (f *FSM) packagesOf(bucket []byte, limit int) ([]catalog.Package, error) {
 	return page, err
 }
 
-// NameIn returns the base name of the first file of a package that has a digest,
-// or an ErrNotFound.
-func (f *FSM) NameIn(id catalog.PackageID, d catalog.Digest) (string, error) {
-	name := ""
+// FileWith returns the first file of a package that has a digest, or an
+// ErrNotFound. What validation learned about it is left out.
+func (f *FSM) FileWith(id catalog.PackageID, d catalog.Digest) (catalog.File, error) {
+	var file catalog.File
 	err := f.view(func(tx *bolt.Tx) error {
 		prefix := append(d[:], id...)
 		k, _ := tx.Bucket(bucketRefs).Cursor().Seek(prefix)
 		if len(id) != packageLen || !bytes.HasPrefix(k, prefix) {
 			return fmt.Errorf("package %.64q: no file with sha256 %s is listed: %w", id, d, catalog.ErrNotFound)
 		}
-		name = symid.BaseName(fileByNo(tx, id, fileNo(k[32:])).Path)
+		no := fileNo(k[32:])
+		row := fileByNo(tx, id, no)
+		file = catalog.File{No: no, Path: row.Path, Size: row.size, SHA256: d}
 		return nil
 	})
-	return name, err
+	return file, err
 }

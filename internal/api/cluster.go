@@ -49,7 +49,6 @@ type PeerStatus struct {
 	Blobs        int                       `json:"blobs"`
 	Missing      int                       `json:"missing"`
 	FSMHash      string                    `json:"fsm_hash"`
-	Progress     map[catalog.PackageID]int `json:"progress,omitempty"` // packages it validates: files checked
 }
 
 // JoinRequest is POST /peer/v1/join, the only route open to a connection without

@@ -1,0 +1,50 @@
+# symkeep. `make help` lists the targets. Each installs what it lacks.
+
+SHELL   := /bin/bash
+BIN     := bin/symkeep
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+BUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+FUZZTIME ?= 30s
+
+.PHONY: help build cross test race fuzz lint bench e2e demo clean
+
+help: ## list the targets
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+build: ## build bin/symkeep, static
+	$(BUILD) -o $(BIN) ./cmd/symkeep
+
+cross: ## build for windows, darwin and linux/arm64 as well
+	@for t in linux/amd64 linux/arm64 windows/amd64 darwin/arm64; do \
+	  ext=; [ $${t%/*} = windows ] && ext=.exe; \
+	  echo "dist/symkeep-$${t%/*}-$${t#*/}$$ext"; \
+	  GOOS=$${t%/*} GOARCH=$${t#*/} $(BUILD) -o dist/symkeep-$${t%/*}-$${t#*/}$$ext ./cmd/symkeep || exit 1; \
+	done
+
+test: build ## all tests, race detector on, real debuggers and servers
+	@scripts/need.sh race cab debuggers smb mail curl node
+	CGO_ENABLED=1 SYMKEEP_BIN=$(CURDIR)/$(BIN) go test -race -timeout 15m ./...
+
+race: test ## the same: every test run has the race detector on
+
+fuzz: ## run every fuzz target for FUZZTIME each
+	@scripts/fuzz.sh $(FUZZTIME)
+
+lint: ## formatting, vet, static checks
+	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
+	go vet ./...
+
+bench: ## benchmarks, each against a peer measured in the same run
+	go test -run '^$$' -bench . -benchtime 2s ./...
+
+e2e: build ## the end-to-end tests alone
+	@scripts/need.sh race cab debuggers smb mail curl node
+	CGO_ENABLED=1 SYMKEEP_BIN=$(CURDIR)/$(BIN) go test -race -count 1 -timeout 15m -v ./e2e/
+
+demo: build ## three nodes, one push, every debugger
+	@scripts/need.sh debuggers cab curl node
+	@scripts/demo.sh
+
+clean: ## remove what the other targets made
+	rm -rf bin dist tmp

@@ -1,0 +1,78 @@
+package node
+
+import (
+	"context"
+	"io"
+	"log"
+	"log/slog"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// raftLogger hands raft's own log lines to slog: its warnings and errors as they
+// are, the rest at debug.
+type raftLogger struct {
+	log  *slog.Logger
+	name string
+	args []any
+}
+
+func newRaftLogger(log *slog.Logger) hclog.Logger { return &raftLogger{log: log} }
+
+func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
+	to := slog.LevelDebug
+	switch {
+	case level >= hclog.Error:
+		to = slog.LevelError
+	case level == hclog.Warn:
+		to = slog.LevelWarn
+	}
+	all := append([]any{"raft", msg}, append(l.args, args...)...)
+	for i, v := range all {
+		if s, ok := v.(interface{ String() string }); ok && i%2 == 1 {
+			all[i] = s.String()
+		}
+	}
+	l.log.Log(context.Background(), to, "raft library", all...)
+}
+
+func (l *raftLogger) Trace(msg string, args ...any) { l.Log(hclog.Trace, msg, args...) }
+func (l *raftLogger) Debug(msg string, args ...any) { l.Log(hclog.Debug, msg, args...) }
+func (l *raftLogger) Info(msg string, args ...any)  { l.Log(hclog.Info, msg, args...) }
+func (l *raftLogger) Warn(msg string, args ...any)  { l.Log(hclog.Warn, msg, args...) }
+func (l *raftLogger) Error(msg string, args ...any) { l.Log(hclog.Error, msg, args...) }
+
+func (l *raftLogger) IsTrace() bool { return false }
+func (l *raftLogger) IsDebug() bool { return l.log.Enabled(context.Background(), slog.LevelDebug) }
+func (l *raftLogger) IsInfo() bool  { return l.IsDebug() }
+func (l *raftLogger) IsWarn() bool  { return true }
+func (l *raftLogger) IsError() bool { return true }
+
+func (l *raftLogger) ImpliedArgs() []any { return l.args }
+
+func (l *raftLogger) With(args ...any) hclog.Logger {
+	return &raftLogger{l.log, l.name, append(append([]any(nil), l.args...), args...)}
+}
+
+func (l *raftLogger) Name() string { return l.name }
+
+func (l *raftLogger) Named(name string) hclog.Logger { return &raftLogger{l.log, name, l.args} }
+
+func (l *raftLogger) ResetNamed(name string) hclog.Logger { return l.Named(name) }
+
+func (l *raftLogger) SetLevel(hclog.Level) {}
+
+func (l *raftLogger) GetLevel() hclog.Level {
+	if l.IsDebug() {
+		return hclog.Debug
+	}
+	return hclog.Warn
+}
+
+func (l *raftLogger) StandardLogger(*hclog.StandardLoggerOptions) *log.Logger {
+	return slog.NewLogLogger(l.log.Handler(), slog.LevelWarn)
+}
+
+func (l *raftLogger) StandardWriter(*hclog.StandardLoggerOptions) io.Writer {
+	return l.StandardLogger(nil).Writer()
+}

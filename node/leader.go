@@ -1,0 +1,209 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"symkeep/internal/catalog"
+	"symkeep/internal/gossip"
+	"symkeep/raftfsm"
+)
+
+// Timings of the leader's duties.
+const (
+	barrierTimeout = 10 * time.Second
+	tickEvery      = time.Second
+	upkeepEvery    = 10 * time.Second
+	retireGrace    = 24 * time.Hour
+	upkeepRows     = 2000
+)
+
+// runLeadership follows raft's leadership and keeps the leader's duties running
+// while this node leads. Raft's channel holds only the newest change, so a second
+// "true" means that leadership was lost and won again in between.
+func (n *Node) runLeadership(ctx context.Context) error {
+	c, err := n.awaitConsensus(ctx)
+	if err != nil {
+		return nil
+	}
+	end := func() {}
+	defer func() { end() }()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case leads := <-c.raft.LeaderCh():
+			end()
+			end = func() {}
+			if leads {
+				end = n.startDuties(ctx, c)
+			} else {
+				n.log.Info("no longer the leader", "node", n.name)
+			}
+		}
+	}
+}
+
+// startDuties runs lead until end is called, which waits for it.
+func (n *Node) startDuties(ctx context.Context, c *consensus) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var duties errgroup.Group
+	duties.Go(func() error { n.lead(ctx, c); return nil })
+	return func() {
+		cancel()
+		duties.Wait()
+	}
+}
+
+// lead does what only the leader does, until ctx ends.
+func (n *Node) lead(ctx context.Context, c *consensus) {
+	term := c.raft.CurrentTerm()
+	for ctx.Err() == nil {
+		err := n.takeOffice(ctx, c, term)
+		if err == nil {
+			break
+		}
+		n.log.Warn("leader cannot start its duties", "node", n.name, "term", term, "err", err)
+		pause(ctx, time.Second)
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	n.log.Info("leading", "node", n.name, "term", term)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return n.runTicks(ctx) })
+	g.Go(func() error { return n.runVoters(ctx, c) })
+	g.Go(func() error { return n.runUpkeep(ctx) })
+	g.Go(func() error { return n.notifier.Run(ctx) })
+	if err := g.Wait(); err != nil {
+		n.log.Error("leader duties ended", "node", n.name, "err", err)
+	}
+}
+
+// takeOffice makes sure that everything committed by earlier leaders is applied
+// here, and that the newest entry is one the catalog sees, so that a commit index
+// can be waited for. A new cluster is created.
+func (n *Node) takeOffice(ctx context.Context, c *consensus, term uint64) error {
+	if err := c.raft.Barrier(barrierTimeout).Error(); err != nil {
+		return fmt.Errorf("barrier: %w", err)
+	}
+	if n.fsm.ClusterID() == "" {
+		create := raftfsm.CreateCluster{ClusterID: n.ClusterID(), Settings: n.cfg.Settings, At: time.Now().UTC()}
+		if _, err := n.propose(ctx, create); err != nil {
+			return err
+		}
+	}
+	if _, err := n.propose(ctx, raftfsm.Tick{Millis: 1, At: time.Now().UTC()}); err != nil {
+		return err
+	}
+	n.readyTerm.Store(term)
+	return nil
+}
+
+// runTicks advances cluster time by this node's monotonic clock.
+func (n *Node) runTicks(ctx context.Context) error {
+	last := time.Now()
+	for pause(ctx, tickEvery) {
+		now := time.Now()
+		for millis := now.Sub(last).Milliseconds(); ; millis = 1 {
+			var v raftfsm.TickValue
+			_, err := n.proposeValue(ctx, raftfsm.Tick{Millis: min(max(millis, 1), raftfsm.MaxTick), At: now.UTC()}, &v)
+			if err != nil {
+				break // the next one makes up for it
+			}
+			last = now
+			if !v.More {
+				break
+			}
+		}
+		n.releaseDeadClaims(ctx)
+	}
+	return nil
+}
+
+// releaseDeadClaims gives packages back whose validator gossip found dead, sooner
+// than its claim runs out.
+func (n *Node) releaseDeadClaims(ctx context.Context) {
+	ps, err := n.fsm.Claimed(100)
+	if err != nil {
+		return
+	}
+	for _, p := range ps {
+		if p.Claim == nil || !n.foundDead(p.Claim.Node) {
+			continue
+		}
+		_, err := n.propose(ctx, raftfsm.ReleaseClaim{Package: p.ID, Token: p.Claim.Token, Died: true, At: time.Now().UTC()})
+		if err == nil {
+			n.log.Warn("validator died, package goes to another node", "package", string(p.ID), "node", string(p.Claim.Node))
+		}
+	}
+}
+
+// foundDead reports whether gossip watched a node die or leave.
+func (n *Node) foundDead(id catalog.NodeID) bool {
+	for _, p := range n.gossip.Peers() {
+		if p.NodeID == id {
+			return p.State == gossip.Dead || p.State == gossip.Left
+		}
+	}
+	return false
+}
+
+// runVoters keeps the number of voters right.
+func (n *Node) runVoters(ctx context.Context, c *consensus) error {
+	for pause(ctx, memberPoll) {
+		if err := n.balanceVoters(ctx, c); err != nil && ctx.Err() == nil {
+			n.log.Warn("voters not balanced", "err", err)
+		}
+	}
+	return nil
+}
+
+// runUpkeep retires blobs nobody references and sweeps what is over.
+func (n *Node) runUpkeep(ctx context.Context) error {
+	for pause(ctx, upkeepEvery) {
+		if err := n.upkeep(ctx); err != nil && ctx.Err() == nil {
+			n.log.Warn("upkeep", "err", err)
+		}
+	}
+	return nil
+}
+
+func (n *Node) upkeep(ctx context.Context) error {
+	due, err := n.fsm.SweepDue()
+	if err != nil {
+		return err
+	}
+	for more := due; more; {
+		var v raftfsm.SweepValue
+		if _, err := n.proposeValue(ctx, raftfsm.Sweep{Limit: upkeepRows}, &v); err != nil {
+			return err
+		}
+		more = v.More
+	}
+	idle, err := n.fsm.RetireCandidates(retireGrace.Milliseconds(), upkeepRows/4)
+	if err != nil || len(idle) == 0 {
+		return err
+	}
+	var v raftfsm.RetireValue
+	if _, err := n.proposeValue(ctx, raftfsm.RetireBlobs{Blobs: idle}, &v); err != nil {
+		return err
+	}
+	n.log.Info("retired blobs", "blobs", len(v.Retired))
+	return nil
+}
+
+// pause waits for d and reports whether ctx still goes on.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return ctx.Err() == nil
+	}
+}

@@ -1,0 +1,123 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"symkeep/internal/api"
+	"symkeep/internal/catalog"
+	"symkeep/raftfsm"
+)
+
+const (
+	proposeTimeout = 15 * time.Second
+	proposePause   = 100 * time.Millisecond
+)
+
+// propose commits cmd through the leader, wherever that is, and waits until this
+// node has applied it too. A refusal is returned as an error with the result. An
+// unknown outcome is tried again: every command tolerates being repeated. It
+// blocks until the end of ctx, at most proposeTimeout.
+func (n *Node) propose(ctx context.Context, cmd raftfsm.Command) (raftfsm.Result, error) {
+	b, err := raftfsm.Encode(cmd)
+	if err != nil {
+		return raftfsm.Result{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, proposeTimeout)
+	defer cancel()
+	for {
+		res, err := n.proposeOnce(ctx, b)
+		if err == nil {
+			if werr := n.fsm.WaitApplied(ctx, res.Index); werr != nil {
+				return res, fmt.Errorf("log index %d is committed, not yet applied here: %w", res.Index, catalog.ErrUnavailable)
+			}
+			return res, res.AsError()
+		}
+		if !errors.Is(err, catalog.ErrUnavailable) && !errors.Is(err, api.ErrNotLeader) {
+			return raftfsm.Result{}, err
+		}
+		select {
+		case <-ctx.Done():
+			return raftfsm.Result{}, fmt.Errorf("no leader took the command: %v: %w", err, catalog.ErrUnavailable)
+		case <-time.After(proposePause):
+		}
+	}
+}
+
+func (n *Node) proposeOnce(ctx context.Context, b []byte) (raftfsm.Result, error) {
+	c := n.consensus()
+	if c == nil {
+		return raftfsm.Result{}, errNoCluster
+	}
+	addr, id := c.raft.LeaderWithID()
+	if id == raft.ServerID(n.id.Node) {
+		return n.proposeHere(c, b)
+	}
+	if id == "" {
+		return raftfsm.Result{}, errNoLeader
+	}
+	raw, err := n.peers.Propose(ctx, n.peerAddr(catalog.NodeID(id), string(addr)), b)
+	if err != nil {
+		return raftfsm.Result{}, err
+	}
+	var res raftfsm.Result
+	if err := json.Unmarshal(raw, &res); err != nil {
+		return res, fmt.Errorf("leader %s: result %.80q: %v: %w", id, raw, err, catalog.ErrUnavailable)
+	}
+	return res, nil
+}
+
+var (
+	errNoCluster = fmt.Errorf("this node belongs to no cluster yet: start it with --join, or run `symkeep cluster join`: %w", catalog.ErrUnavailable)
+	errNoLeader  = fmt.Errorf("no leader is known: a majority of the voters must be up: %w", catalog.ErrUnavailable)
+)
+
+// proposeHere appends to the log of this node, which must lead.
+func (n *Node) proposeHere(c *consensus, b []byte) (raftfsm.Result, error) {
+	f := c.raft.Apply(b, 5*time.Second)
+	switch err := f.Error(); {
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipLost),
+		errors.Is(err, raft.ErrLeadershipTransferInProgress):
+		return raftfsm.Result{}, fmt.Errorf("%v: %w", err, api.ErrNotLeader)
+	case err != nil:
+		return raftfsm.Result{}, fmt.Errorf("raft: %v: %w", err, catalog.ErrUnavailable)
+	}
+	res, ok := f.Response().(raftfsm.Result)
+	if !ok {
+		return raftfsm.Result{}, fmt.Errorf("raft: response %T, wanted a result", f.Response())
+	}
+	return res, nil
+}
+
+// Propose commits a command that another node forwarded, without a further hop.
+// Errors wrap api.ErrNotLeader when this node does not lead.
+func (n *Node) Propose(_ context.Context, command []byte) ([]byte, error) {
+	if _, err := raftfsm.Decode(command); err != nil {
+		return nil, fmt.Errorf("%w: %w", err, catalog.ErrInvalid)
+	}
+	c := n.consensus()
+	if c == nil || c.raft.State() != raft.Leader {
+		return nil, fmt.Errorf("node %s: %w", n.name, api.ErrNotLeader)
+	}
+	res, err := n.proposeHere(c, command)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(res)
+}
+
+// proposeValue proposes cmd and decodes the value of its result into v.
+func (n *Node) proposeValue(ctx context.Context, cmd raftfsm.Command, v any) (raftfsm.Result, error) {
+	res, err := n.propose(ctx, cmd)
+	if len(res.Value) > 0 {
+		if derr := res.Into(v); derr != nil && err == nil {
+			err = derr
+		}
+	}
+	return res, err
+}

@@ -1,0 +1,154 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	bolt "go.etcd.io/bbolt"
+
+	"symkeep/internal/api"
+	"symkeep/internal/catalog"
+	"symkeep/raftfsm"
+)
+
+// consensus is raft with its stores, opened once the node knows its cluster.
+type consensus struct {
+	raft      *raft.Raft
+	log       *raftboltdb.BoltStore
+	transport *raft.NetworkTransport
+}
+
+// raftTimings fit two-core machines that share a disk with others; a failover
+// takes about twice the election timeout.
+const (
+	heartbeatTimeout = 1500 * time.Millisecond
+	electionTimeout  = 1500 * time.Millisecond
+	leaseTimeout     = time.Second
+)
+
+func raftConfig(id catalog.NodeID, log *slog.Logger) *raft.Config {
+	c := raft.DefaultConfig()
+	c.LocalID = raft.ServerID(id)
+	c.HeartbeatTimeout = heartbeatTimeout
+	c.ElectionTimeout = electionTimeout
+	c.LeaderLeaseTimeout = leaseTimeout
+	c.MaxAppendEntries = 256
+	c.BatchApplyCh = true
+	c.SnapshotInterval = 60 * time.Second
+	c.SnapshotThreshold = 32768
+	c.TrailingLogs = 10240
+	c.ShutdownOnRemove = false
+	c.NoLegacyTelemetry = true
+	c.Logger = newRaftLogger(log)
+	return c
+}
+
+// openConsensus opens the stores under dir, decides from their indexes whether
+// the state must be restored from a snapshot, and starts raft.
+func openConsensus(dir string, id catalog.NodeID, fsm *raftfsm.FSM, stream raft.StreamLayer,
+	addrs raft.ServerAddressProvider, log *slog.Logger) (*consensus, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	store, err := raftboltdb.New(raftboltdb.Options{
+		Path: filepath.Join(dir, "raft.db"),
+		BoltOptions: &bolt.Options{
+			NoFreelistSync: true,
+			FreelistType:   bolt.FreelistMapType,
+			Timeout:        2 * time.Second,
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("raft log %s: %w", dir, err)
+	}
+	snaps, err := raft.NewFileSnapshotStoreWithLogger(dir, 1, newRaftLogger(log))
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	cfg := raftConfig(id, log)
+	if cfg.NoSnapshotRestoreOnStart, err = skipRestore(fsm.AppliedIndex(), snaps, store); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		ServerAddressProvider: addrs, Logger: newRaftLogger(log), Stream: stream, MaxPool: 3, Timeout: 10 * time.Second,
+	})
+	cache, err := raft.NewLogCache(512, store)
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	r, err := raft.NewRaft(cfg, fsm, cache, store, snaps, transport)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("raft: %w", err), transport.Close(), store.Close())
+	}
+	return &consensus{raft: r, log: store, transport: transport}, nil
+}
+
+// skipRestore compares the three indexes that must agree, and reports whether
+// the log is replayed over the catalog as it is.
+func skipRestore(applied uint64, snaps raft.SnapshotStore, log raft.LogStore) (bool, error) {
+	list, err := snaps.List()
+	if err != nil {
+		return false, err
+	}
+	var snapshot uint64
+	if len(list) > 0 {
+		snapshot = list[0].Index
+	}
+	last, err := log.LastIndex()
+	if err != nil {
+		return false, err
+	}
+	start, err := raftfsm.StartDecision(applied, snapshot, last)
+	return start == raftfsm.StartReplay, err
+}
+
+// bootstrap makes this node the only voter of a new cluster. A node that has
+// state already is left as it is.
+func (c *consensus) bootstrap(id catalog.NodeID, addr string) error {
+	err := c.raft.BootstrapCluster(raft.Configuration{Servers: []raft.Server{
+		{Suffrage: raft.Voter, ID: raft.ServerID(id), Address: raft.ServerAddress(addr)},
+	}}).Error()
+	if errors.Is(err, raft.ErrCantBootstrap) {
+		return nil
+	}
+	return err
+}
+
+// close stops raft, then its stores.
+func (c *consensus) close() error {
+	return errors.Join(c.raft.Shutdown().Error(), c.transport.Close(), c.log.Close())
+}
+
+// A raftStream is the raft.StreamLayer over the peer address.
+type raftStream struct {
+	net.Listener
+	advertised string
+	cluster    func() catalog.ClusterID
+}
+
+// Dial implements raft.StreamLayer.
+func (s *raftStream) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return api.DialPeer(ctx, string(addr), api.PeerRaft, s.cluster())
+}
+
+// Addr implements net.Listener with the address others use.
+func (s *raftStream) Addr() net.Addr { return advertisedAddr(s.advertised) }
+
+// An advertisedAddr is host:port as others dial it; the host may be a name.
+type advertisedAddr string
+
+// Network implements net.Addr.
+func (advertisedAddr) Network() string { return "tcp" }
+
+// String implements net.Addr.
+func (a advertisedAddr) String() string { return string(a) }

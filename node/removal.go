@@ -1,0 +1,170 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"symkeep/internal/api"
+	"symkeep/internal/catalog"
+	"symkeep/raftfsm"
+)
+
+// JoinCluster makes a running fresh node join the cluster whose members gossip at
+// the given addresses. It returns once the node is a member.
+func (n *Node) JoinCluster(ctx context.Context, r api.ClusterJoinRequest) error {
+	if n.consensus() != nil {
+		return fmt.Errorf("node %s belongs to cluster %s already: start one with an empty data directory: %w", n.name, n.ClusterID(), catalog.ErrConflict)
+	}
+	if len(r.Addrs) == 0 {
+		return fmt.Errorf("no address to join at: name the gossip address of a member: %w", catalog.ErrInvalid)
+	}
+	n.addSeeds(r.Addrs)
+	if _, err := n.gossip.Join(ctx, r.Addrs); err != nil {
+		return fmt.Errorf("%v: %w", err, catalog.ErrUnavailable)
+	}
+	for {
+		if row, err := n.fsm.Member(n.id.Node); err == nil && row.ID == n.id.Node {
+			return nil
+		}
+		if err := n.joinError(); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("not a member yet, still trying: %w", catalog.ErrUnavailable)
+		case <-time.After(memberPoll / 4):
+		}
+	}
+}
+
+// LeaveCluster takes this node out of the cluster for good. The data directory is
+// left as it is; it cannot be used again.
+func (n *Node) LeaveCluster(ctx context.Context) error {
+	c := n.consensus()
+	if c == nil {
+		return errNoCluster
+	}
+	if len(n.members()) == 1 {
+		return fmt.Errorf("node %s is the only member: stop it instead: %w", n.name, catalog.ErrConflict)
+	}
+	if err := n.safeWithout(n.id.Node); err != nil {
+		return err
+	}
+	n.leaving.Store(true)
+	if c.raft.State() == raft.Leader {
+		if err := c.raft.LeadershipTransfer().Error(); err != nil {
+			n.leaving.Store(false)
+			return fmt.Errorf("hand over leadership: %v: %w", err, catalog.ErrUnavailable)
+		}
+	}
+	if err := n.askToLeave(ctx, c); err != nil {
+		n.leaving.Store(false)
+		return err
+	}
+	n.log.Info("left the cluster", "node", n.name)
+	return n.gossip.Leave(5 * time.Second)
+}
+
+func (n *Node) askToLeave(ctx context.Context, c *consensus) error {
+	ctx, cancel := context.WithTimeout(ctx, proposeTimeout)
+	defer cancel()
+	for {
+		addr, leader := c.raft.LeaderWithID()
+		if leader != "" && leader != raft.ServerID(n.id.Node) {
+			if err := n.peers.Leave(ctx, n.peerAddr(catalog.NodeID(leader), string(addr)), n.id.Node); err == nil {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("no leader took the departure: %w", catalog.ErrUnavailable)
+		case <-time.After(proposePause):
+		}
+	}
+}
+
+// RemoveMember removes a member that will not come back. A living one is refused
+// unless forced.
+func (n *Node) RemoveMember(ctx context.Context, r api.NodeRequest) error {
+	m, err := n.memberNamed(r.Node)
+	if err != nil {
+		return err
+	}
+	if !r.Force && !n.gone(m.ID) {
+		return fmt.Errorf("member %s is alive: let it leave with `symkeep cluster leave --server http://%s`, or say --force: %w", m.Name, m.HTTPAddr, catalog.ErrConflict)
+	}
+	if err := n.safeWithout(m.ID); err != nil && !r.Force {
+		return err
+	}
+	return n.MemberLeaves(ctx, m.ID)
+}
+
+// MemberLeaves removes a member from raft and from the table. Only the leader acts.
+func (n *Node) MemberLeaves(ctx context.Context, id catalog.NodeID) error {
+	c := n.consensus()
+	if c == nil {
+		return errNoCluster
+	}
+	addr, leader := c.raft.LeaderWithID()
+	switch leader {
+	case "":
+		return errNoLeader
+	case raft.ServerID(n.id.Node):
+	default:
+		return n.peers.Leave(ctx, n.peerAddr(catalog.NodeID(leader), string(addr)), id)
+	}
+	n.memberMu.Lock()
+	defer n.memberMu.Unlock()
+	if err := c.raft.RemoveServer(raft.ServerID(id), 0, configTimeout).Error(); err != nil {
+		return configError("remove", err)
+	}
+	_, err := n.propose(ctx, raftfsm.RemoveMember{ID: id})
+	return err
+}
+
+// DrainMember marks a member so that its copies move elsewhere, or takes it back.
+func (n *Node) DrainMember(ctx context.Context, r api.NodeRequest) error {
+	m, err := n.memberNamed(r.Node)
+	if err != nil {
+		return err
+	}
+	_, err = n.propose(ctx, raftfsm.SetDraining{Node: m.ID, Draining: !r.Undo})
+	return err
+}
+
+func (n *Node) memberNamed(name string) (catalog.Member, error) {
+	for _, m := range n.members() {
+		if m.Name == name || string(m.ID) == name {
+			return m, nil
+		}
+	}
+	return catalog.Member{}, fmt.Errorf("member %q: `symkeep cluster status` lists them: %w", name, catalog.ErrNotFound)
+}
+
+// safeWithout refuses to lose the last copy of a blob with a member.
+func (n *Node) safeWithout(id catalog.NodeID) error {
+	lost := 0
+	var after catalog.Digest
+	for {
+		blobs, next, err := n.fsm.BlobsBelow(2, after, 1000)
+		if err != nil {
+			return err
+		}
+		for _, b := range blobs {
+			if len(b.Holders) == 1 && b.Holders[0] == id {
+				lost++
+			}
+		}
+		if next.IsZero() {
+			break
+		}
+		after = next
+	}
+	if lost > 0 {
+		return fmt.Errorf("member %s holds the only copy of %d blobs: drain it first, and wait until `symkeep cluster status` is healthy: %w", id, lost, catalog.ErrConflict)
+	}
+	return nil
+}

@@ -1,0 +1,120 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/hashicorp/raft"
+
+	"symkeep/internal/catalog"
+	"symkeep/raftfsm"
+	"symkeep/symhttp"
+)
+
+// servers are the three faces of a node.
+type servers struct{ public, peer, join *symhttp.Server }
+
+func (n *Node) newServers() (s servers, err error) {
+	cfg := symhttp.DefaultConfig(n.name)
+	cfg.Version, cfg.DrainTimeout = n.cfg.Version, n.cfg.DrainTimeout
+	if s.public, err = symhttp.NewPublic(cfg, symhttp.Public{
+		Log: n.log, Self: n, Locator: n, Blobs: n, Cache: n.cache, Health: n,
+		Ingest: n, Uploads: n, Packages: n, Keeper: n, Cluster: n,
+	}); err != nil {
+		return s, err
+	}
+	if s.peer, err = symhttp.NewPeer(cfg, symhttp.Peer{Log: n.log, Self: n, Consensus: n, Copies: n, Admission: n}); err != nil {
+		return s, err
+	}
+	s.join, err = symhttp.NewJoin(cfg, n.log, n, n)
+	return s, err
+}
+
+func (n *Node) leads() bool {
+	c := n.consensus()
+	return c != nil && c.raft.State() == raft.Leader
+}
+
+// runReplication moves blobs once there is a cluster to ask.
+func (n *Node) runReplication(ctx context.Context) error {
+	if _, err := n.awaitConsensus(ctx); err != nil {
+		return nil
+	}
+	return n.repl.Run(ctx)
+}
+
+// markSynced records that this node's first full copy is complete.
+func (n *Node) markSynced(ctx context.Context) error {
+	m, err := n.fsm.Member(n.id.Node)
+	if err != nil || m.Synced {
+		return err
+	}
+	if err := n.confirmApplied(ctx); err != nil {
+		return err
+	}
+	_, err = n.propose(ctx, raftfsm.MarkSynced{Node: n.id.Node})
+	return err
+}
+
+// runChanges tells replication what changed in the catalog.
+func (n *Node) runChanges(ctx context.Context) error {
+	sub := n.fsm.Subscribe()
+	defer sub.Close()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-sub.Ready():
+		}
+		events, overflow := sub.Take()
+		if overflow {
+			n.repl.Rescan()
+		}
+		for _, e := range events {
+			switch e.Type {
+			case raftfsm.BlobHolders, raftfsm.BlobIdle, raftfsm.BlobRetired:
+				n.repl.Notify(e.Digest)
+			case raftfsm.MembersChanged, raftfsm.SettingsChanged:
+				n.repl.Rescan()
+			}
+		}
+	}
+}
+
+// runSettingsCheck compares the flags of this node with the committed settings,
+// which rule.
+func (n *Node) runSettingsCheck(ctx context.Context) error {
+	for pause(ctx, memberPoll) {
+		if n.fsm.ClusterID() == "" {
+			continue
+		}
+		for _, d := range settingsDiffer(n.cfg.Settings, n.settings(), n.cfg.SettingsGiven) {
+			n.log.Warn("flag differs from the cluster's setting, which rules", "flag", d)
+		}
+		return nil
+	}
+	return nil
+}
+
+func settingsDiffer(mine, ours catalog.Settings, given []string) (flags []string) {
+	for flag, differs := range map[string]bool{
+		"replicas":  mine.Replicas != ours.Replicas,
+		"mail-from": mine.MailFrom != ours.MailFrom,
+		"mail-to":   !slices.Equal(mine.MailTo, ours.MailTo),
+	} {
+		if differs && slices.Contains(given, flag) {
+			flags = append(flags, flag)
+		}
+	}
+	slices.Sort(flags)
+	return flags
+}
+
+// runShare keeps the SymStore tree of hard links.
+func (n *Node) runShare(ctx context.Context) error {
+	if n.cfg.ShareDir == "" {
+		return nil
+	}
+	return errors.New("pending")
+}

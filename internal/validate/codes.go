@@ -42,7 +42,7 @@ var Codes = []Code{
 	{"PE-EMBED", catalog.Error, "the embedded portable PDB is damaged", "Rebuild with DebugType=embedded; obfuscators must rewrite it"},
 	{"PE-CHECKSUM", catalog.Warning, "the checksum of a driver is wrong", "Windows will refuse to load it: set it after the last change to the file"},
 	{"PE-PACKED", catalog.Warning, "an executable packer was used", "Debuggers see the unpacked image: upload the image before packing, too"},
-	{"PE-ABSPATH", catalog.Info, "an image publishes a path of the build machine", "Link with /PDBALTPATH:%_PDB%, or set PathMap or -p:Deterministic"},
+	{"PE-ABSPATH", catalog.Info, "an image publishes a path of the build machine", "Link with /PDBALTPATH:%_PDB%, or set PathMap (.NET)"},
 
 	{"PDB-TRUNC", catalog.Error, "a PDB ends too early", "The upload was cut: wait for the linker and mspdbsrv to finish before copying"},
 	{"PDB-SB", catalog.Error, "the header of a PDB is damaged", "Copy it again from the link step"},

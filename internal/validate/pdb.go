@@ -32,7 +32,7 @@ func identifyPDB(r io.ReaderAt, size int64, name string) Identity {
 	if f.HasDBI && f.DBI.Machine != 0 {
 		id.Arch = f.DBI.Arch()
 	}
-	if noGUID(f.Info.GUID) {
+	if noGUID(f.Info.GUID) || f.DBIErr != nil { // the age is part of the identity
 		return id
 	}
 	id.IDs = []catalog.IDs{{Arch: id.Arch, DebugID: f.DebugID().String()}}
@@ -93,7 +93,7 @@ func (s *subject) checkPDBIdentity(f *pdb.File) {
 		s.damaged("PDB-INFO", f.InfoErr)
 	case noGUID(f.Info.GUID):
 		s.add("PDB-GUID0", 0, "its GUID is %s", f.Info.GUID)
-	default:
+	case f.DBIErr == nil:
 		s.facts = &pdbFacts{id: f.DebugID()}
 	}
 	if f.HasDBI && f.InfoErr == nil && f.DBI.Age != 0 && f.DBI.Age != f.Info.Age {

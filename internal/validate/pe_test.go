@@ -1,0 +1,114 @@
+package validate_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"strings"
+	"testing"
+
+	"symkeep/internal/catalog"
+	"symkeep/internal/symfile/symfiletest"
+	"symkeep/internal/symid"
+	"symkeep/internal/validate"
+)
+
+func le32(b []byte, off int, v uint32) []byte {
+	b = bytes.Clone(b)
+	binary.LittleEndian.PutUint32(b[off:], v)
+	return b
+}
+
+func TestPEChecks(t *testing.T) {
+	good := goodPE.Bytes()
+	with := func(edit func(*symfiletest.PE)) []byte {
+		p := goodPE
+		edit(&p)
+		return p.Bytes()
+	}
+	record := func(cv symfiletest.CodeView) []byte {
+		return with(func(p *symfiletest.PE) { p.Records = []symfiletest.CodeView{cv} })
+	}
+	rdata, header := symfiletest.PERdataOff, symfiletest.PEHeaderOff
+	portable := symfiletest.PortablePDB{GUID: guid, Stamp: 7, Methods: 1}
+	embed := func(stamp uint32, damage int) []byte {
+		b := with(func(p *symfiletest.PE) {
+			p.Embedded, p.Checksum = portable.Bytes(), portable.Checksum()
+			p.Records = []symfiletest.CodeView{{GUID: guid, Age: 1, Path: "app.pdb", Portable: true, Stamp: stamp}}
+		})
+		if damage >= 0 {
+			b[bytes.Index(b, []byte("MPDB"))+damage] ^= 0x55
+		}
+		return b
+	}
+	for _, tt := range []struct {
+		name string
+		file string
+		in   []byte
+		want string // the finding, "" for none but the missing PDB
+	}{
+		{"good", "app.exe", good, ""},
+		{"header", "app.exe", le32(good, header+24+56, 0), "error PE-HDR"},
+		{"machine", "app.exe", with(func(p *symfiletest.PE) { p.Machine = 0x1234 }), "error PE-HDR"},
+		{"cut", "app.exe", good[:len(good)-1], "error PE-TRUNC"},
+		{"signed", "app.exe", with(func(p *symfiletest.PE) { p.Certificate = make([]byte, 64) }), ""},
+		{"signature cut", "app.exe", with(func(p *symfiletest.PE) { p.Certificate = make([]byte, 64) })[:len(good)+10], "error PE-TRUNC"},
+		{"record signature", "app.exe", le32(good, rdata+28, 0x58585858), "error PE-RSDS"},
+		{"record outside", "app.exe", le32(good, rdata+24, 0x7fffffff), "error PE-RSDS"},
+		{"record without GUID", "app.exe", record(symfiletest.CodeView{Age: 1, Path: "a.pdb"}), "error PE-RSDS"},
+		{"record in two places", "app.exe", le32(good, rdata+20, 0x2000), "warning PE-RSDS"},
+		{"record without end", "app.exe", le32(good, rdata+16, 24+7), "warning PE-RSDS"},
+		{"no record", "app.exe", with(func(p *symfiletest.PE) { p.Records = nil }), "warning PE-NODEBUG-LINK"},
+		{"resources only", "app.dll", le32(with(func(p *symfiletest.PE) { p.Records = nil }), symfiletest.PESectionsOff+36, 0x40000040), ""},
+		{"empty PDB name", "app.exe", record(symfiletest.CodeView{GUID: guid, Age: 1}), ""},
+		{"timestamp 0", "app.exe", with(func(p *symfiletest.PE) { p.Timestamp = 0 }), "warning PE-TS0"},
+		{"timestamp 0, reproducible", "app.exe", with(func(p *symfiletest.PE) { p.Timestamp, p.Repro = 0, true }), ""},
+		{"NB10", "app.exe", record(symfiletest.CodeView{NB10: true, Stamp: 5, Age: 1, Path: "app.pdb"}), "warning PE-NB10"},
+		{"packed", "app.exe", with(func(p *symfiletest.PE) { p.TextName = "UPX1" }), "warning PE-PACKED"},
+		{"path", "app.exe", record(symfiletest.CodeView{GUID: guid, Age: 1, Path: `D:\a\app.pdb`}), "info PE-ABSPATH"},
+		{"driver checksum", "app.sys", with(func(p *symfiletest.PE) { p.CheckSum = 1 }), "warning PE-CHECKSUM"},
+		{"checksum of an exe", "app.exe", with(func(p *symfiletest.PE) { p.CheckSum = 1 }), ""},
+		{"embedded", "app.dll", embed(7, -1), ""},
+		{"embedded, damaged data", "app.dll", embed(7, 20), "error PE-EMBED"},
+		{"embedded, damaged size", "app.dll", embed(7, 4), "error PE-EMBED"},
+		{"embedded, damaged magic", "app.dll", embed(7, 0), "error PE-EMBED"},
+		{"embedded, other id", "app.dll", embed(8, -1), "error PE-EMBED"},
+	} {
+		rep := check(t, file(tt.file, tt.in))
+		got := strings.Join(codes(rep, 0), ",")
+		got = strings.Trim(strings.ReplaceAll(got, "warning PE-PDB-MISSING", ""), ",")
+		if got != tt.want {
+			t.Errorf("%s: findings %q, want %q", tt.name, got, tt.want)
+		}
+	}
+	// The whole stream counts: a byte of the PDB changed before it was embedded.
+	changed := portable.Bytes()
+	changed[len(changed)-1] ^= 1
+	rep := check(t, file("app.dll", with(func(p *symfiletest.PE) {
+		p.Embedded, p.Checksum = changed, portable.Checksum()
+		p.Records = []symfiletest.CodeView{{GUID: guid, Age: 1, Path: "app.pdb", Portable: true, Stamp: 7}}
+	})))
+	if !hasCode(rep, 0, catalog.Error, "PPDB-CHECKSUM") {
+		t.Errorf("changed embedded PDB: findings %v, want PPDB-CHECKSUM", codes(rep, 0))
+	}
+}
+
+func TestPEIdentity(t *testing.T) {
+	p := goodPE
+	p.Records = append(p.Records, symfiletest.CodeView{GUID: guid, Age: 1, Path: "/x/il.pdb", Portable: true, Stamp: 9})
+	b := p.Bytes()
+	id, err := validate.Identify(bytes.NewReader(b), int64(len(b)), "App.exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := catalog.IDs{Arch: "x64", DebugID: guid.String() + "1", CodeID: "6553F1003000"}
+	if len(id.IDs) != 1 || id.IDs[0] != want || id.Kind != catalog.KindPE {
+		t.Errorf("Identify = %+v, want ids %+v", id, want)
+	}
+	if len(id.Keys) != 1 || id.Keys[0].Key.Paths()[0] != "App.exe/6553F1003000/App.exe" {
+		t.Errorf("keys = %v", id.Keys)
+	}
+	if len(id.Refs) != 2 || id.Refs[0].Kind != validate.RefPDB || id.Refs[1].Kind != validate.RefPortablePDB || id.Refs[1].Name != "il.pdb" ||
+		id.Refs[1].Keys[0] != symid.PDBKey("IL.pdb", symid.DebugID{GUID: guid, Age: symid.PortableAge}).Index() {
+		t.Errorf("references = %+v, want app.pdb and il.pdb", id.Refs)
+	}
+}

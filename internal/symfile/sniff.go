@@ -92,8 +92,8 @@ var magics = []struct {
 // never a name. A damaged file keeps the format its magic announces, so that the
 // parser of that format can say what is wrong. The error is that of r.
 //
-// Source: the table in section "Sniffing" of the format notes of each parser; PE
-// format, section "COFF File Header"; Mach-O fat_header; tar POSIX.1-1988 ustar.
+// Sources: PE format, "COFF File Header" and "Import Library Format"; mach-o/fat.h;
+// file(1) magic for archives and compression; git-lfs docs/spec.md.
 func Sniff(r io.ReaderAt, size int64) (Format, error) {
 	if size == 0 {
 		return Empty, nil

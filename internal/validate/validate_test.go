@@ -81,6 +81,32 @@ func TestInfrastructureErrors(t *testing.T) {
 	}
 }
 
+// A cancelled context stops a check between two reads.
+func TestCancelWhileReading(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	reads := 0
+	f := file("a.pdb", symfiletest.PDB{GUID: guid, Age: 1}.Bytes())
+	open := f.Open
+	f.Open = func() (validate.ReaderAtCloser, error) {
+		r, err := open()
+		return hooked{r, func() { reads++; cancel() }}, err
+	}
+	_, err := validate.Package(ctx, []validate.File{f}, validate.Options{})
+	if !errors.Is(err, context.Canceled) || reads != 1 {
+		t.Errorf("error = %v after %d reads, want context.Canceled after 1", err, reads)
+	}
+}
+
+type hooked struct {
+	validate.ReaderAtCloser
+	hook func()
+}
+
+func (h hooked) ReadAt(p []byte, off int64) (int, error) {
+	h.hook()
+	return h.ReaderAtCloser.ReadAt(p, off)
+}
+
 // failAfter fails once it has answered n reads.
 type failAfter struct {
 	memory

@@ -195,7 +195,7 @@ func (s *Store) adopt(st *Staging, e Entry, rule onConflict) (Entry, error) {
 			return Entry{}, fmt.Errorf("blob %s: local index: %w", e.Digest, fullError(err))
 		}
 	}
-	e.StoredAt = s.cfg.Now()
+	e.StoredAt = s.now()
 	e.VerifiedAt = e.StoredAt
 	if err := s.place(st, e); err != nil {
 		// The rename may have happened without being durable: take it back.

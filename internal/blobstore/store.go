@@ -260,7 +260,7 @@ func (s *Store) SetVerified(d catalog.Digest, packed catalog.Packed) error {
 	if err != nil || !ok || e.Packed != packed {
 		return err
 	}
-	e.VerifiedAt = s.cfg.Now()
+	e.VerifiedAt = s.now()
 	return s.index.update(change{d, &e})
 }
 
@@ -324,9 +324,12 @@ func (s *Store) Verify(ctx context.Context, d catalog.Digest) (Entry, error) {
 		return Entry{}, fmt.Errorf("blob %s: file holds blob %s packed as %s, index says %s: %w",
 			d, got.Digest, got.Packed.SHA256, e.Packed.SHA256, cab.ErrCorrupt)
 	}
-	e.VerifiedAt = s.cfg.Now()
+	e.VerifiedAt = s.now()
 	return e, s.SetVerified(d, e.Packed)
 }
+
+// now is the time as the index keeps it.
+func (s *Store) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }
 
 func entryOf(info cab.Info) Entry {
 	return Entry{

@@ -47,7 +47,7 @@ func (p *probes) readyz(rc *fasthttp.RequestCtx) {
 	report(rc, checks)
 }
 
-// report writes one line per check: 200 when all passed, else 503.
+// report writes one line per check and a last one: 200 when all passed, else 503.
 func report(rc *fasthttp.RequestCtx, checks []Check) {
 	var b strings.Builder
 	status := http.StatusOK
@@ -59,7 +59,10 @@ func report(rc *fasthttp.RequestCtx, checks []Check) {
 		status = http.StatusServiceUnavailable
 		fmt.Fprintf(&b, "[-] %s: %s\n", c.Name, strings.ReplaceAll(c.Err.Error(), "\n", "; "))
 	}
-	if status != http.StatusOK {
+	if status == http.StatusOK {
+		b.WriteString("ok\n")
+	} else {
+		b.WriteString("not ok\n")
 		rc.Response.Header.Set("Retry-After", "1")
 	}
 	text(rc, status, b.String())

@@ -108,6 +108,7 @@ func text(rc *fasthttp.RequestCtx, status int, body string) {
 	rc.SetContentType("text/plain; charset=utf-8")
 	rc.Response.Header.Set("Cache-Control", "no-store")
 	rc.SetBodyString(body)
+	rc.Response.Header.SetContentLength(len(body))
 }
 
 // reset ends the connection with a RST and no answer: clients take it as "ask

@@ -1,0 +1,12 @@
+package symhttp
+
+// ParseRange is parseRange with its outcome as a status code.
+func ParseRange(header string, size int64) (off, n int64, status int) {
+	s, r := parseRange(header, size)
+	return s.off, s.n, map[rangeResult]int{rangeWhole: 200, rangePart: 206, rangeOut: 416}[r]
+}
+
+var (
+	AcceptsGzip = acceptsGzip
+	MatchesETag = matchesETag
+)

@@ -45,14 +45,14 @@ func checkSafe(t *testing.T, what string, p, raw, gz []byte) bool {
 
 // No flipped bit of a packed file passes unseen, and none reaches a reader.
 func TestEveryFlipIsFound(t *testing.T) {
-	raw := append(records(2000, 1), random(300, 1)...)
+	raw := append(records(900, 1), random(100, 1)...)
 	for _, c := range containers {
 		f, info := pack(t, c, cab.Options{}, raw, len(raw))
 		s, n := mustOpen(t, f).Gzip()
 		gz := readAll(t, s, n)
 		p := bytes.Clone(f.b)
 		for i := range p {
-			for _, x := range []byte{0x01, 0x80, 0xFF} {
+			for _, x := range []byte{0x01, 0x80} {
 				p[i] ^= x
 				if !checkSafe(t, "byte "+itoa(i), p, raw, gz) {
 					t.Errorf("%s: byte %d ^ %02x: served without an error", c.want, i, x)

@@ -23,13 +23,13 @@ var verifiers = []struct {
 }
 
 func TestReadAt(t *testing.T) {
-	data := mixed(4*cab.GroupSize+99, 2)
+	data := mixed(3*cab.GroupSize+99, 2)
 	for _, c := range containers {
 		f, _ := pack(t, c, cab.Options{}, data, len(data))
 		r := mustOpen(t, f)
 		r.SetCache(2)
 		rnd := rand.New(rand.NewPCG(1, 1))
-		for range 200 {
+		for range 60 {
 			off := rnd.IntN(len(data) + 100)
 			p := make([]byte, rnd.IntN(3*cab.GroupSize/2))
 			n, err := r.ReadAt(p, int64(off))
@@ -139,7 +139,7 @@ func TestRange(t *testing.T) {
 }
 
 func TestConcurrentReaders(t *testing.T) {
-	data := mixed(5*cab.GroupSize+1, 4)
+	data := mixed(4*cab.GroupSize+1, 4)
 	f, info := pack(t, containers[0], cab.Options{}, data, len(data))
 	r := mustOpen(t, f)
 	r.SetCache(3)
@@ -148,7 +148,7 @@ func TestConcurrentReaders(t *testing.T) {
 		wg.Go(func() {
 			rnd := rand.New(rand.NewPCG(uint64(i), 0))
 			p := make([]byte, 10000)
-			for range 50 {
+			for range 20 {
 				off := rnd.IntN(len(data) - len(p))
 				if _, err := r.ReadAt(p, int64(off)); err != nil || !bytes.Equal(p, data[off:off+len(p)]) {
 					t.Errorf("ReadAt at %d: %v", off, err)

@@ -3,6 +3,7 @@ package validate
 import (
 	"errors"
 	"io"
+	"slices"
 
 	"symkeep/internal/symfile"
 	"symkeep/internal/symfile/elf"
@@ -24,6 +25,8 @@ func (s *subject) checkDWARF(f *elf.File, facts *elfFacts) {
 			s.damagedDWARF(err)
 		}
 		facts.splitUnits = append(facts.splitUnits, ids...)
+		slices.Sort(facts.splitUnits) // the index names the units that were walked
+		facts.splitUnits = slices.Compact(facts.splitUnits)
 	}
 	zstd := 0
 	for i := range f.Sections {

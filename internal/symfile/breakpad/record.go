@@ -42,8 +42,9 @@ func (s *scanner) record(line []byte) {
 	case len(bytes.TrimSpace(line)) == 0:
 		return
 	}
-	s.facts.NoLineEnd = s.open
+	before := s.reported
 	s.dispatch(line)
+	s.facts.NoLineEnd = s.open && s.reported == before
 }
 
 // numeric reports whether the line is of a record that ends with a number, so

@@ -82,9 +82,11 @@ type scanner struct {
 	cfiSize uint64
 	files   numbers
 	origins numbers
-	stop    bool
-	open    bool // the line has no end
-	over    bool // the line was longer than MaxLine and is cut
+
+	reported int64
+	stop     bool
+	open     bool // the line has no end
+	over     bool // the line was longer than MaxLine and is cut
 }
 
 // readLine returns the next line without its end. A longer line than MaxLine is
@@ -125,6 +127,7 @@ func (s *scanner) bad(line []byte, want string) {
 }
 
 func (s *scanner) emit(e *RecordError) {
+	s.reported++
 	if !s.stop && !s.report(e) {
 		s.stop = true
 	}

@@ -1,0 +1,265 @@
+package macho_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"symkeep/internal/symfile"
+	"symkeep/internal/symfile/macho"
+)
+
+const demoUUID = "4C4C44A655553144A1727565C1B60D2A"
+
+func fixture(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func parse(t testing.TB, b []byte) *macho.File {
+	t.Helper()
+	f, err := macho.Parse(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		t.Fatalf("Parse: %v", err)
+	}
+	return f
+}
+
+// byteOrder reads and appends; both of encoding/binary's are one.
+type byteOrder interface {
+	binary.ByteOrder
+	binary.AppendByteOrder
+}
+
+// thin builds a thin file from load commands without their size field.
+func thin(o byteOrder, is64 bool, cpu, sub, kind uint32, cmds ...[]byte) []byte {
+	magic := uint32(0xfeedface)
+	if is64 {
+		magic = 0xfeedfacf
+	}
+	all := bytes.Join(cmds, nil)
+	b := o.AppendUint32(nil, magic)
+	for _, v := range []uint32{cpu, sub, kind, uint32(len(cmds)), uint32(len(all)), 0} {
+		b = o.AppendUint32(b, v)
+	}
+	if is64 {
+		b = o.AppendUint32(b, 0)
+	}
+	return append(b, all...)
+}
+
+func command(o byteOrder, kind uint32, body ...[]byte) []byte {
+	all := bytes.Join(body, nil)
+	return append(o.AppendUint32(o.AppendUint32(nil, kind), uint32(8+len(all))), all...)
+}
+
+func uuid(o byteOrder, s string) []byte { return command(o, 0x1b, []byte(s)) }
+
+func name16(s string) []byte { return append([]byte(s), make([]byte, 16-len(s))...) }
+
+func u32s(o byteOrder, vs ...uint32) []byte {
+	var b []byte
+	for _, v := range vs {
+		b = o.AppendUint32(b, v)
+	}
+	return b
+}
+
+// segment32 is an LC_SEGMENT with one section, all of it at off.
+func segment32(o byteOrder, seg, section string, off, size uint32) []byte {
+	return command(o, 1, name16(seg), u32s(o, 0, size, off, size, 7, 7, 1, 0),
+		name16(section), name16(seg), u32s(o, 0, size, off, 0, 0, 0, 0, 0, 0))
+}
+
+func fat(magic uint32, slices ...[]byte) []byte {
+	be := binary.BigEndian
+	b := be.AppendUint32(be.AppendUint32(nil, magic), uint32(len(slices)))
+	off := 1024
+	for _, s := range slices {
+		b = append(b, reversed(s[4:8])...)
+		b = be.AppendUint32(b, 3)
+		if magic == 0xcafebabf {
+			b = be.AppendUint64(be.AppendUint64(b, uint64(off)), uint64(len(s)))
+			b = be.AppendUint64(b, 0)
+		} else {
+			b = be.AppendUint32(be.AppendUint32(b, uint32(off)), uint32(len(s)))
+			b = be.AppendUint32(b, 0)
+		}
+		off += len(s)
+	}
+	b = append(b, make([]byte, 1024-len(b))...)
+	return append(b, bytes.Join(slices, nil)...)
+}
+
+func reversed(b []byte) []byte { return []byte{b[3], b[2], b[1], b[0]} }
+
+func TestFixtures(t *testing.T) {
+	f := parse(t, fixture(t, "demo"))
+	if len(f.Slices) != 1 || f.Fat {
+		t.Fatalf("demo: %d slices, fat %t", len(f.Slices), f.Fat)
+	}
+	s := &f.Slices[0]
+	oso, err := s.HasDebugMap()
+	if s.UUID.String() != demoUUID || s.Type != macho.TypeExecute || s.Arch() != "x64" || s.Dwarf() != nil || !oso || err != nil || !s.HasLocals() || s.Encrypted {
+		t.Errorf("demo: uuid %s, type %d, arch %s, dwarf %v, debug map %t, %v", s.UUID, s.Type, s.Arch(), s.Dwarf(), oso, err)
+	}
+	d := &parse(t, fixture(t, "demo.dwarf")).Slices[0]
+	if d.UUID.String() != demoUUID || d.Type != macho.TypeDSYM || d.Dwarf() == nil {
+		t.Errorf("demo.dwarf: uuid %s, type %d, dwarf %v", d.UUID, d.Type, d.Dwarf())
+	}
+	for _, s := range []*macho.Slice{s, d} {
+		if err := s.CheckBounds(); err != nil {
+			t.Errorf("CheckBounds = %v", err)
+		}
+	}
+}
+
+func TestByteOrdersAndWidths(t *testing.T) {
+	for _, o := range []byteOrder{binary.LittleEndian, binary.BigEndian} {
+		for _, is64 := range []bool{false, true} {
+			s := parse(t, thin(o, is64, 18, 0, 2, uuid(o, "0123456789abcdef"))).Slices[0]
+			if s.Is64 != is64 || s.Order != binary.ByteOrder(o) || !s.HasUUID || string(s.UUID[:]) != "0123456789abcdef" || s.Arch() != "ppc" {
+				t.Errorf("%v, 64-bit %t: slice %+v", o, is64, s)
+			}
+		}
+	}
+	le := binary.LittleEndian
+	s := parse(t, thin(le, false, 7, 3, 10, segment32(le, "__DWARF", "__debug_info", 28, 40))).Slices[0]
+	if s.Dwarf() == nil || s.HasUUID || s.Arch() != "x86" {
+		t.Errorf("32-bit dSYM: %+v", s)
+	}
+	s = parse(t, thin(le, true, 0x0100000c, 0x80000002, 2, command(le, 0x2c, u32s(le, 0, 0, 1, 0)))).Slices[0]
+	if s.Arch() != "arm64e" || !s.Encrypted {
+		t.Errorf("encrypted arm64e: arch %s, encrypted %t", s.Arch(), s.Encrypted)
+	}
+}
+
+func TestFat(t *testing.T) {
+	le := binary.LittleEndian
+	a, b := thin(le, true, 0x01000007, 3, 6, uuid(le, "aaaaaaaaaaaaaaaa")), thin(le, true, 0x0100000c, 0, 6, uuid(le, "bbbbbbbbbbbbbbbb"))
+	for _, magic := range []uint32{0xcafebabe, 0xcafebabf} {
+		f := parse(t, fat(magic, a, b))
+		if !f.Fat || len(f.Slices) != 2 || f.Slices[0].UUID[0] != 'a' || f.Slices[1].UUID[0] != 'b' || f.Slices[1].Offset != int64(1024+len(a)) {
+			t.Errorf("%x: %+v", magic, f)
+		}
+	}
+	put := func(at int, v uint32) []byte {
+		x := fat(0xcafebabe, a, b)
+		binary.BigEndian.PutUint32(x[at:], v)
+		return x
+	}
+	for _, tt := range []struct {
+		name string
+		b    []byte
+		want error
+	}{
+		{"count", put(4, 0x40000000), macho.ErrFat},
+		{"no slices", put(4, 0), macho.ErrFat},
+		{"outside", put(36, 1<<20), macho.ErrFat},
+		{"overflow", put(40, math.MaxUint32), macho.ErrFat},
+		{"over the table", put(16, 8), macho.ErrFat},
+		{"overlap", put(36, 1024), macho.ErrFat},
+		{"other cpu", put(8, 7), macho.ErrFat},
+		{"cut", fat(0xcafebabe, a, b)[:1100], macho.ErrFat},
+		{"head only", fat(0xcafebabe, a, b)[:6], macho.ErrFat},
+		{"no Mach-O inside", put(1024, 0), macho.ErrHeader},
+	} {
+		_, err := macho.Parse(bytes.NewReader(tt.b), int64(len(tt.b)))
+		if !errors.Is(err, tt.want) {
+			t.Errorf("%s: Parse error = %v, want %v", tt.name, err, tt.want)
+		}
+	}
+}
+
+func TestDamage(t *testing.T) {
+	le := binary.LittleEndian
+	for _, tt := range []struct {
+		name string
+		b    []byte
+		want error
+		text string
+	}{
+		{"empty", nil, macho.ErrTruncated, "magic"},
+		{"magic", make([]byte, 40), macho.ErrHeader, "magic"},
+		{"20 bytes", fixture(t, "demo")[:20], macho.ErrTruncated, "header"},
+		{"commands cut", fixture(t, "demo")[:200], macho.ErrTruncated, "load commands"},
+		{"ncmds", edit(fixture(t, "demo"), 16, 1<<30), macho.ErrHeader, "ncmds"},
+		{"more commands", edit(fixture(t, "demo"), 16, 60), macho.ErrHeader, "bytes left"},
+		{"sizeofcmds", edit(fixture(t, "demo"), 20, 1<<31), macho.ErrTruncated, "load commands"},
+		{"size 0", edit(fixture(t, "demo"), 36, 0), macho.ErrHeader, "size of load command 0"},
+		{"size odd", edit(fixture(t, "demo"), 36, 71), macho.ErrHeader, "multiple of 4"},
+		{"size huge", edit(fixture(t, "demo"), 36, 0xfffffff0), macho.ErrHeader, "size of load command 0"},
+		{"short uuid", thin(le, true, 7, 3, 2, command(le, 0x1b, []byte("1234"))), macho.ErrHeader, "at least 24"},
+		{"sections", thin(le, true, 7, 3, 2, command(le, 0x19, make([]byte, 56), u32s(le, 0xffffffff, 0))), macho.ErrHeader, "number of sections"},
+	} {
+		_, err := macho.Parse(bytes.NewReader(tt.b), int64(len(tt.b)))
+		var fe *symfile.FormatError
+		if !errors.Is(err, tt.want) || !errors.As(err, &fe) || !strings.Contains(err.Error(), tt.text) {
+			t.Errorf("%s: Parse error = %v, want %v with %q", tt.name, err, tt.want, tt.text)
+		}
+	}
+}
+
+func edit(b []byte, at int, v uint32) []byte {
+	b = bytes.Clone(b)
+	binary.LittleEndian.PutUint32(b[at:], v)
+	return b
+}
+
+func TestCheckBounds(t *testing.T) {
+	le := binary.LittleEndian
+	demo, dsym := fixture(t, "demo"), fixture(t, "demo.dwarf")
+	for _, tt := range []struct {
+		name string
+		b    []byte
+	}{
+		{"half an image", demo[:len(demo)/2]},
+		{"most of a dSYM", dsym[:len(dsym)*3/4]},
+		{"symbol table", thin(le, true, 7, 3, 2, command(le, 2, u32s(le, 0, math.MaxUint32, 0, 0)))},
+		{"string table", thin(le, true, 7, 3, 2, command(le, 2, u32s(le, 0, 0, 8, 1<<20)))},
+	} {
+		s := parse(t, tt.b).Slices[0]
+		if err := s.CheckBounds(); !errors.Is(err, macho.ErrTruncated) {
+			t.Errorf("%s: CheckBounds = %v, want ErrTruncated", tt.name, err)
+		}
+		if _, err := s.HasDebugMap(); err != nil {
+			t.Errorf("%s: HasDebugMap = %v; a cut table counts up to its end", tt.name, err)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	le := binary.LittleEndian
+	f.Add(fixture(f, "demo"))
+	f.Add(fixture(f, "demo.dwarf"))
+	a := thin(le, true, 0x01000007, 3, 6, uuid(le, "aaaaaaaaaaaaaaaa"))
+	f.Add(fat(0xcafebabe, a, thin(le, false, 7, 0, 6, segment32(le, "__DWARF", "__debug_info", 28, 40))))
+	f.Add(fat(0xcafebabf, a))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		file, err := macho.Parse(bytes.NewReader(b), int64(len(b)))
+		if err != nil {
+			return
+		}
+		for i := range file.Slices {
+			s := &file.Slices[i]
+			if s.Offset < 0 || s.Size < 0 || s.Offset+s.Size > int64(len(b)) {
+				t.Fatalf("slice %d at %d+%d of %d bytes", i, s.Offset, s.Size, len(b))
+			}
+			if len(s.Sections)*68 > len(b) {
+				t.Fatalf("%d sections from %d bytes", len(s.Sections), len(b))
+			}
+			s.CheckBounds()
+			s.HasDebugMap()
+			s.Dwarf()
+		}
+	})
+}

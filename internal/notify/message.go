@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"time"
@@ -44,6 +45,16 @@ func (m Message) build() (*mail.Msg, error) {
 	msg.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: no vacation answers
 	msg.SetBodyString(mail.TypeTextPlain, m.Text)
 	return msg, nil
+}
+
+// wire returns the bytes of msg. The Message-ID stands on one line, where go-mail
+// folds a long one: people search mailboxes line by line.
+func wire(msg *mail.Msg) ([]byte, error) {
+	var b bytes.Buffer
+	if _, err := msg.WriteTo(&b); err != nil {
+		return nil, err
+	}
+	return bytes.Replace(b.Bytes(), []byte("\r\nMessage-ID:\r\n <"), []byte("\r\nMessage-ID: <"), 1), nil
 }
 
 // oneLine makes s safe to stand in a line of text or in a header.

@@ -5,9 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/textproto"
+	"strings"
 	"time"
 
 	"github.com/wneessen/go-mail"
@@ -142,7 +142,7 @@ func (r *Relay) envelope(conn *smtp.Client, msg *mail.Msg, partial bool) ([]Refu
 		switch {
 		case err == nil:
 		case errors.As(err, &answer) && (answer.Code >= 500 || partial):
-			refused = append(refused, Refusal{addr, err})
+			refused = append(refused, Refusal{strings.Trim(addr, "<>"), err})
 		default:
 			return nil, fmt.Errorf("recipient %s: %w", addr, err)
 		}
@@ -154,6 +154,10 @@ func (r *Relay) envelope(conn *smtp.Client, msg *mail.Msg, partial bool) ([]Refu
 }
 
 func (r *Relay) body(conn *smtp.Client, msg *mail.Msg) error {
+	b, err := wire(msg)
+	if err != nil {
+		return err
+	}
 	if err := conn.UpdateDeadline(Timeout); err != nil {
 		return err
 	}
@@ -161,7 +165,7 @@ func (r *Relay) body(conn *smtp.Client, msg *mail.Msg) error {
 	if err != nil {
 		return fmt.Errorf("message: %w", err)
 	}
-	if _, err := msg.WriteTo(struct{ io.Writer }{w}); err != nil {
+	if _, err := w.Write(b); err != nil {
 		return fmt.Errorf("message: %w", err)
 	}
 	if err := errors.Join(conn.UpdateDeadline(Timeout), w.Close()); err != nil {

@@ -41,6 +41,9 @@ func (n *Node) quorum() int {
 // peerAddr returns where a node's peer address is now: gossip knows first, then
 // the member table, then what the caller has.
 func (n *Node) peerAddr(id catalog.NodeID, fallback string) string {
+	if id == n.id.Node {
+		return n.peerAdvertised
+	}
 	for _, p := range n.gossip.Peers() {
 		if p.NodeID == id && (p.State == gossip.Alive || p.State == gossip.Suspect) && p.PeerAddr != "" {
 			return p.PeerAddr
@@ -111,12 +114,15 @@ func (n *Node) announce(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, configTimeout)
 	defer cancel()
+	// Not n.peers: a connection opened without a cluster id stays a joiner's.
+	asker := api.NewPeerClient(n.ClusterID)
+	defer asker.Close()
 	var errs []error
 	for _, p := range n.gossip.Peers() {
 		if p.Joiner() || p.State != gossip.Alive {
 			continue
 		}
-		r, err := n.peers.Join(ctx, p.PeerAddr, api.JoinRequest{Member: n.self()})
+		r, err := asker.Join(ctx, p.PeerAddr, api.JoinRequest{Member: n.self()})
 		if err != nil {
 			errs = append(errs, fmt.Errorf("member %s: %w", p.Name, err))
 			continue

@@ -55,7 +55,7 @@ func (p *peerListener) dispatch(conn net.Conn) {
 	kind, joiner, err := api.ReadPreamble(conn, p.cluster())
 	if err != nil {
 		conn.Close()
-		if errors.Is(err, api.ErrForeign) {
+		if errors.Is(err, api.ErrForeign) && p.cluster() != "" { // the leader may be faster than our own join
 			p.log.Warn("refused peer connection", "err", err)
 		}
 		return

@@ -38,17 +38,17 @@ type NodeStatus struct {
 
 // PeerStatus is GET /peer/v1/status: what a node says about itself.
 type PeerStatus struct {
-	ID           catalog.NodeID            `json:"id"`
-	Name         string                    `json:"name"`
-	Version      string                    `json:"version"`
-	Term         uint64                    `json:"term"`
-	Leader       catalog.NodeID            `json:"leader"`
-	IsLeader     bool                      `json:"is_leader"`
-	LastIndex    uint64                    `json:"last_index"`
-	AppliedIndex uint64                    `json:"applied_index"`
-	Blobs        int                       `json:"blobs"`
-	Missing      int                       `json:"missing"`
-	FSMHash      string                    `json:"fsm_hash"`
+	ID           catalog.NodeID `json:"id"`
+	Name         string         `json:"name"`
+	Version      string         `json:"version"`
+	Term         uint64         `json:"term"`
+	Leader       catalog.NodeID `json:"leader"`
+	IsLeader     bool           `json:"is_leader"`
+	LastIndex    uint64         `json:"last_index"`
+	AppliedIndex uint64         `json:"applied_index"`
+	Blobs        int            `json:"blobs"`
+	Missing      int            `json:"missing"`
+	FSMHash      string         `json:"fsm_hash"`
 }
 
 // JoinRequest is POST /peer/v1/join, the only route open to a connection without

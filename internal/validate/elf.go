@@ -27,6 +27,7 @@ type elfFacts struct {
 	split      bool          // holds the debug half only
 	debug      bool          // DWARF or a symbol table
 	dwarf      bool
+	empty      bool // a debug file without debug data, and reported as such
 	link       *elf.DebugLink
 	alt        *elf.AltLink
 	units      elf.Units // of .debug_info
@@ -220,6 +221,7 @@ func (s *subject) checkELFDebug(f *elf.File, facts *elfFacts) {
 	}
 	ext := path.Ext(symid.Fold(s.name))
 	if !facts.debug && (facts.split || ext == ".debug" || ext == ".dbg") {
+		facts.empty = true
 		s.addAs(catalog.Error, "ELF-NODEBUG", 0, "a debug file in which .debug_info and .symtab have no content")
 	}
 	if facts.exe && !facts.debug && f.GoProgram() {

@@ -67,7 +67,7 @@ func (q *elfPairs) checkImage(s *subject, f *elfFacts) error {
 	switch {
 	case f.link != nil:
 		return q.checkLink(s, f, partners)
-	case !f.debug && len(partners) == 0 && !f.file.MiniDebugInfo() && !q.hasDebug(f.build):
+	case !f.debug && !f.empty && len(partners) == 0 && !f.file.MiniDebugInfo() && !q.hasDebug(f.build):
 		s.add("ELF-NODEBUG", 0, "an image without .debug_info and .symtab, and no debug file for %s is in the package", f)
 	}
 	return nil

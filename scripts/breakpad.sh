@@ -15,5 +15,6 @@ get() { # get PACKAGE@VERSION: its build script would ask for a git checkout
 }
 [ -x "$bin/dump_syms" ] || get minidump@0.26.0
 [ "${2:-}" != testdata ] || [ -d "$dir/node_modules/breakpad/src/processor/testdata" ] || get breakpad@11.2.0
+find "$dir/node_modules" -name '*.go' -delete # DIR may be in a Go module, which they are no part of
 [ -x "$bin/dump_syms" ] || { echo "breakpad.sh: minidump has no tools for $(uname -sm)" >&2; exit 1; }
 echo "$bin"

@@ -31,6 +31,10 @@ func dial(t testing.TB, addr string) *conn {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return wrap(t, c)
+}
+
+func wrap(t testing.TB, c net.Conn) *conn {
 	t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(30 * time.Second))
 	return &conn{c, bufio.NewReader(c)}

@@ -190,7 +190,7 @@ func TestGzipThatGrows(t *testing.T) {
 	w := newWorld(t)
 	content := make([]byte, 300000)
 	for i := range content {
-		content[i] = byte(i * i >> 3 * 7 * i >> 5 ^ i*2654435761>>11)
+		content[i] = byte(i*i>>3*7*i>>5 ^ i*2654435761>>11)
 	}
 	pdb := w.add(t, "foo.pdb", content, pdbKey)
 	if i := w.info(t, pdb); i.GzipSize < i.RawSize {

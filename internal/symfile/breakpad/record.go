@@ -13,7 +13,7 @@ const (
 	wantPublic = "PUBLIC [m] <address> <parameter size> <name>"
 	wantInline = "INLINE <depth> <call line> <call file> <origin> <address> <size>..."
 	wantLine   = "<address> <size> <line> <file number> after a FUNC"
-	wantInit   = "STACK CFI INIT <address> <size> <register>: <expression>... with .cfa and .ra"
+	wantInit   = "STACK CFI INIT <address> <size> <register>: <expression>..."
 	wantCFI    = "STACK CFI <address> <register>: <expression>... inside the range of the STACK CFI INIT before it"
 	wantWin    = "STACK WIN <type> and 8 hex fields, <0 or 1>, <program or flag>"
 )
@@ -212,10 +212,12 @@ func (s *scanner) stack(line, rest []byte) {
 	}
 }
 
+// cfiInit takes any set of rules: dump_syms writes signal trampolines as .ra alone,
+// and a stackwalker that lacks .cfa or .ra stops at that frame only.
 func (s *scanner) cfiInit(line []byte, f fields) {
 	from, ok1 := f.hex()
 	size, ok2 := f.hex()
-	if !ok1 || !ok2 || !rules(f.rest) || !hasRule(f.rest, ".cfa:") || !hasRule(f.rest, ".ra:") {
+	if !ok1 || !ok2 || !rules(f.rest) {
 		s.cfi = false
 		s.bad(line, wantInit)
 		return
@@ -235,10 +237,6 @@ func (s *scanner) cfiDelta(line []byte, f fields) {
 func rules(b []byte) bool {
 	name, expr, ok := bytes.Cut(b, []byte(": "))
 	return ok && len(name) > 0 && bytes.IndexByte(name, ' ') < 0 && len(bytes.TrimSpace(expr)) > 0
-}
-
-func hasRule(b []byte, name string) bool {
-	return bytes.HasPrefix(b, []byte(name)) || bytes.Contains(b, []byte(" "+name))
 }
 
 // win takes type, rva, code size, prolog, epilog, parameters, saved registers,

@@ -122,7 +122,7 @@ func (n *Node) announce(ctx context.Context) error {
 		if p.Joiner() || p.State != gossip.Alive {
 			continue
 		}
-		r, err := asker.Join(ctx, p.PeerAddr, api.JoinRequest{Member: n.self()})
+		r, err := asker.Join(ctx, p.PeerAddr, api.JoinRequest{Member: n.self(), Fresh: n.ClusterID() == ""})
 		if err != nil {
 			errs = append(errs, fmt.Errorf("member %s: %w", p.Name, err))
 			continue
@@ -155,13 +155,19 @@ func (n *Node) AdmitMember(ctx context.Context, r api.JoinRequest) (api.JoinResp
 	switch {
 	case leader == "":
 		return api.JoinResponse{}, errNoLeader
+	case leader != raft.ServerID(n.id.Node) && r.Forwarded:
+		return api.JoinResponse{}, fmt.Errorf("node %s: %w", n.name, api.ErrNotLeader)
 	case leader != raft.ServerID(n.id.Node):
+		r.Forwarded = true
 		return n.peers.Join(ctx, n.peerAddr(catalog.NodeID(leader), string(addr)), r)
 	case n.readyTerm.Load() != c.raft.CurrentTerm():
 		return api.JoinResponse{}, errNoLeader
 	}
 	n.memberMu.Lock() // one change of the membership at a time
 	defer n.memberMu.Unlock()
+	if _, err := n.fsm.Member(m.ID); err != nil && !r.Fresh && m.ID != n.id.Node {
+		return api.JoinResponse{}, fmt.Errorf("node %s (%s) is no member any more: it left or was removed; start it with an empty data directory: %w", m.Name, m.ID, catalog.ErrConflict)
+	}
 	if err := n.admit(ctx, c, m); err != nil {
 		return api.JoinResponse{}, err
 	}

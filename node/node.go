@@ -27,6 +27,7 @@ import (
 	"symkeep/internal/catalog"
 	"symkeep/internal/gossip"
 	"symkeep/internal/notify"
+	"symkeep/internal/share"
 	"symkeep/raftfsm"
 	"symkeep/replication"
 )
@@ -53,7 +54,7 @@ type Node struct {
 	relay    *notify.Relay
 	notifier *notify.Worker
 	lease    *negativeLease
-	uploads  uploadTable
+	uploads  *uploadTable
 
 	readyTerm atomic.Uint64 // term in which this leader may answer reads
 	leaving   atomic.Bool
@@ -63,6 +64,7 @@ type Node struct {
 	mu       sync.Mutex
 	cons     *consensus
 	entered  chan struct{} // closed once cons is set
+	share    *share.Share  // nil without one
 	extra    []string      // gossip addresses given by cluster join
 	joinFail error
 }
@@ -74,7 +76,7 @@ func New(cfg Config) (n *Node, err error) {
 		return nil, err
 	}
 	n = &Node{cfg: cfg, log: cfg.Logger, started: time.Now(), entered: make(chan struct{}), metrics: prometheus.NewRegistry()}
-	n.uploads.sessions = map[catalog.Digest]*uploadSession{}
+	n.uploads = newUploadTable()
 	n.lease = &negativeLease{round: n.confirmApplied}
 	defer func() {
 		if err != nil {
@@ -92,6 +94,9 @@ func New(cfg Config) (n *Node, err error) {
 	}
 	if n.fsm, err = raftfsm.Open(filepath.Join(cfg.DataDir, "fsm.db")); err != nil {
 		return n, err
+	}
+	if c := n.fsm.ClusterID(); c != "" && c != n.id.Cluster {
+		return n, fmt.Errorf("data directory %s: cluster-id says %q, the catalog is of cluster %s: restore the file: %w", cfg.DataDir, n.id.Cluster, c, catalog.ErrConflict)
 	}
 	if n.relay, err = loadRelay(cfg, n.log); err != nil {
 		return n, err

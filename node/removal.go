@@ -99,22 +99,26 @@ func (n *Node) RemoveMember(ctx context.Context, r api.NodeRequest) error {
 	if err := n.safeWithout(m.ID); err != nil && !r.Force {
 		return err
 	}
-	return n.MemberLeaves(ctx, m.ID)
-}
-
-// MemberLeaves removes a member from raft and from the table. Only the leader acts.
-func (n *Node) MemberLeaves(ctx context.Context, id catalog.NodeID) error {
+	if n.leads() {
+		return n.MemberLeaves(ctx, m.ID)
+	}
 	c := n.consensus()
 	if c == nil {
 		return errNoCluster
 	}
 	addr, leader := c.raft.LeaderWithID()
-	switch leader {
-	case "":
+	if leader == "" {
 		return errNoLeader
-	case raft.ServerID(n.id.Node):
-	default:
-		return n.peers.Leave(ctx, n.peerAddr(catalog.NodeID(leader), string(addr)), id)
+	}
+	return n.peers.Leave(ctx, n.peerAddr(catalog.NodeID(leader), string(addr)), m.ID)
+}
+
+// MemberLeaves removes a member from raft and from the table. Errors wrap
+// api.ErrNotLeader when this node does not lead.
+func (n *Node) MemberLeaves(ctx context.Context, id catalog.NodeID) error {
+	c := n.consensus()
+	if c == nil || c.raft.State() != raft.Leader {
+		return fmt.Errorf("node %s: %w", n.name, api.ErrNotLeader)
 	}
 	n.memberMu.Lock()
 	defer n.memberMu.Unlock()

@@ -19,6 +19,7 @@ import (
 // Bounds of the uploads under way on one node.
 const (
 	maxSessions    = 64
+	maxPacking     = 8 // uploads that are read and packed at once; the others wait
 	sessionIdle    = 10 * time.Minute
 	uploadBuffer   = 1 << 20
 	sessionWorkers = 2
@@ -44,8 +45,14 @@ type uploadSession struct {
 
 // An uploadTable holds the sessions of a node by digest.
 type uploadTable struct {
+	packing chan struct{} // capacity maxPacking
+
 	mu       sync.Mutex
 	sessions map[catalog.Digest]*uploadSession
+}
+
+func newUploadTable() *uploadTable {
+	return &uploadTable{packing: make(chan struct{}, maxPacking), sessions: map[catalog.Digest]*uploadSession{}}
 }
 
 // UploadState says how much of a blob this node has acknowledged.
@@ -131,11 +138,22 @@ func (n *Node) Upload(ctx context.Context, u symhttp.Upload, body io.Reader) (ca
 		return catalog.Receipt{}, fmt.Errorf("blob %s: another upload of it is under way: %w", u.Digest, catalog.ErrUnavailable)
 	}
 	defer func() { <-s.busy }()
-	packed, err := n.receive(ctx, s, u, f, body)
+	packed, err := n.receiveInTurn(ctx, s, u, f, body)
 	if err != nil {
 		return catalog.Receipt{}, err
 	}
 	return n.repl.Replicate(ctx, u.Digest, f.Size, packed, n.quorum())
+}
+
+// receiveInTurn is receive, for a bounded number of uploads at a time.
+func (n *Node) receiveInTurn(ctx context.Context, s *uploadSession, u symhttp.Upload, f catalog.File, body io.Reader) (catalog.Packed, error) {
+	select {
+	case n.uploads.packing <- struct{}{}:
+		defer func() { <-n.uploads.packing }()
+		return n.receive(ctx, s, u, f, body)
+	case <-ctx.Done():
+		return catalog.Packed{}, fmt.Errorf("blob %s: %d uploads are under way on this node: %w", u.Digest, maxPacking, catalog.ErrUnavailable)
+	}
 }
 
 // receive returns once this node holds the whole blob. The caller holds s.busy.
@@ -193,7 +211,7 @@ func (n *Node) startPacking(s *uploadSession, f catalog.File) error {
 	if s.staging, err = n.blobs.Create(f.Size); err != nil {
 		return err
 	}
-	s.buf = make([]byte, uploadBuffer)
+	s.buf = make([]byte, min(f.Size, uploadBuffer))
 	s.pack, err = cab.NewWriter(s.staging, cab.Options{RawSize: f.Size, Name: symid.BaseName(f.Path), Workers: sessionWorkers})
 	return err
 }

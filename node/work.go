@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/hashicorp/raft"
@@ -68,6 +67,7 @@ func (n *Node) runChanges(ctx context.Context) error {
 		case <-sub.Ready():
 		}
 		events, overflow := sub.Take()
+		n.shareChanged(events, overflow)
 		if overflow {
 			n.repl.Rescan()
 		}
@@ -109,12 +109,4 @@ func settingsDiffer(mine, ours catalog.Settings, given []string) (flags []string
 	}
 	slices.Sort(flags)
 	return flags
-}
-
-// runShare keeps the SymStore tree of hard links.
-func (n *Node) runShare(ctx context.Context) error {
-	if n.cfg.ShareDir == "" {
-		return nil
-	}
-	return errors.New("pending")
 }

@@ -102,3 +102,33 @@ func (f *FSM) LookupAll(key symid.IndexKey, limit int) ([]catalog.Candidate, err
 	slices.SortStableFunc(found, better)
 	return found, err
 }
+
+// Keys returns at most limit index keys of the given kinds that any package ever
+// carried, in the order of the bucket: shorter keys first, then by bytes. after is
+// the last key of the page before, or empty.
+func (f *FSM) Keys(kinds []symid.Kind, after symid.IndexKey, limit int) ([]symid.IndexKey, error) {
+	var keys []symid.IndexKey
+	err := f.view(func(tx *bolt.Tx) error {
+		c := tx.Bucket(bucketCandidates).Cursor()
+		k, _ := c.First()
+		if after != "" {
+			k, _ = c.Seek(pastKey(after))
+		}
+		for k != nil && len(keys) < limit {
+			key := symid.IndexKey(k[2 : len(k)-candidateTail])
+			if slices.Contains(kinds, symid.Kind(key[0])) {
+				keys = append(keys, key)
+				k, _ = c.Seek(pastKey(key))
+				continue
+			}
+			k, _ = c.Seek([]byte{k[0], k[1], key[0] + 1}) // the next kind of this length
+		}
+		return nil
+	})
+	return keys, err
+}
+
+// pastKey is behind every row of a key. Ranks stay far below the one it names.
+func pastKey(key symid.IndexKey) []byte {
+	return append(keyPrefix(key), 0xff, 0xff, 0xff, 0xff, 0xff)
+}

@@ -54,7 +54,9 @@ type PeerStatus struct {
 // JoinRequest is POST /peer/v1/join, the only route open to a connection without
 // a cluster id. A known id updates the member's addresses.
 type JoinRequest struct {
-	Member catalog.Member `json:"member"`
+	Member    catalog.Member `json:"member"`
+	Fresh     bool           `json:"fresh,omitempty"`     // the node has never been in a cluster
+	Forwarded bool           `json:"forwarded,omitempty"` // by a member, to the leader: no further hop
 }
 
 // JoinResponse answers a JoinRequest.

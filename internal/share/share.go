@@ -17,7 +17,7 @@ import (
 // and may be called at any time.
 type Catalog interface {
 	// StoreKeys returns at most limit keys of kind symid.KindPE and KindPDB that
-	// follow after in the order of their Index, whatever answers them; "" starts.
+	// follow after in a fixed order, whatever answers them; "" starts.
 	StoreKeys(ctx context.Context, after symid.IndexKey, limit int) ([]symid.Key, error)
 	// Winner returns the candidate that answers key now; without one the error
 	// wraps catalog.ErrNotFound.

@@ -93,6 +93,19 @@ func (k Key) Index() IndexKey {
 	return IndexKey(string([]byte{byte(k.Kind)}) + k.ID + string([]byte{byte(k.Artifact)}) + Fold(name))
 }
 
+// ParseIndexKey takes a stored key apart. The name comes back folded.
+func ParseIndexKey(x IndexKey) (Key, error) {
+	i := len(x) - 1
+	for i > 0 && x[i] >= 0x20 { // names hold nothing below, artifacts nothing else
+		i--
+	}
+	if i < 1 {
+		return Key{}, fmt.Errorf("index key %x: no artifact: %w", x, ErrBadID)
+	}
+	k := Key{Kind: Kind(x[0]), ID: string(x[1:i]), Artifact: Artifact(x[i]), Name: string(x[i+1:])}
+	return k, k.Valid()
+}
+
 // Valid reports whether the id has the length its kind asks for, the artifact is
 // known and the name can stand in a lookup path.
 func (k Key) Valid() error {

@@ -137,6 +137,10 @@ func TestKeysAreDistinct(t *testing.T) {
 			t.Errorf("%s and %s share the index key %x", name, other, k.Index())
 		}
 		seen[k.Index()] = name
+		back, err := symid.ParseIndexKey(k.Index())
+		if err != nil || back.Index() != k.Index() {
+			t.Errorf("%s: ParseIndexKey(%x) = %+v, %v, want the key back", name, k.Index(), back, err)
+		}
 	}
 }
 

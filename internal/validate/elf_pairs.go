@@ -156,8 +156,9 @@ func (q *elfPairs) checkLinkCRC(s *subject, f *elfFacts, d *subject) error {
 // buffer.
 type onlyReader struct{ io.Reader }
 
+// checkAltLink judges files with DWARF only: strip leaves the link in images.
 func (q *elfPairs) checkAltLink(s *subject, f *elfFacts) {
-	if f.alt == nil || q.hasDebug(f.alt.BuildID) {
+	if f.alt == nil || !f.dwarf || q.hasDebug(f.alt.BuildID) {
 		return
 	}
 	s.add("ELF-ALTLINK", 0, "needs the dwz file %q with build id %s, which is not in the package", f.alt.Name, f.alt.BuildID)

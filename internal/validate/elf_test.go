@@ -238,6 +238,7 @@ func TestELFPairs(t *testing.T) {
 		{"other machine", []f{stripped, {"tiny.debug", arm}}, []string{"warning ELF-DLINK-CRC", "error ELF-PAIR"}},
 		{"damaged half", []f{stripped, {"tiny.debug", data("tiny.debug")[:1000]}}, []string{"", "error ELF-TRUNC"}},
 		{"alt missing", []f{{"alt.so", data("alt.so")}}, []string{"error ELF-ALTLINK"}},
+		{"alt of a stripped image", []f{{"x", buildELF(3, elfText, elfSymtab, elfNote("GNU\x00", 3, "01234567"), elfSection{".gnu_debugaltlink", 1, 0, []byte("a\x00id")})}}, []string{""}},
 		{"alt there", []f{{"alt.so", data("alt.so")}, {"x", data("tiny.debug")}}, []string{"", ""}},
 		{"skeleton alone", []f{{"s.so", data("split5.so")}}, []string{"error ELF-DWO"}},
 		{"with its dwp", []f{{"s.so", data("split5.so")}, {"s.so.dwp", data("split5.dwp")}}, []string{"", ""}},

@@ -1,0 +1,111 @@
+package raftfsm_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/hashicorp/raft"
+
+	"symkeep/internal/catalog"
+	"symkeep/internal/symid"
+	"symkeep/raftfsm"
+)
+
+const chunk = 1000 // files per command
+
+// bulk makes the log of one package with n files, each with a key of its own.
+func bulk(w *world, p, n int) []*raft.Log {
+	var log []*raft.Log
+	log = append(log, w.entry(open(p)))
+	for first := 0; first < n; first += chunk {
+		add, put := raftfsm.AddFiles{Package: pkg(p), First: first}, raftfsm.PutReceipts{}
+		for i := first; i < min(n, first+chunk); i++ {
+			add.Files = append(add.Files, raftfsm.FileEntry{Path: fmt.Sprintf("bin/module-%d/module-%d.pdb", i%100, i), Size: 1000, SHA256: wide(p, i)})
+			put.Receipts = append(put.Receipts, catalog.Receipt{Digest: wide(p, i), RawSize: 1000, Holders: []catalog.NodeID{node1, node2},
+				Packed: catalog.Packed{SHA256: wide(p+1000, i), Size: 500, Container: catalog.ContainerCab}})
+		}
+		log = append(log, w.entry(add))
+		for half := range 2 {
+			part := put.Receipts[half*len(put.Receipts)/2 : (half+1)*len(put.Receipts)/2]
+			log = append(log, w.entry(raftfsm.PutReceipts{Receipts: part}))
+		}
+	}
+	log = append(log, w.entry(raftfsm.CommitPackage{Package: pkg(p), Files: n, At: at}))
+	token := uint64(len(w.log) + 1)
+	log = append(log, w.entry(raftfsm.ClaimValidation{Package: pkg(p), Node: node1}))
+	for first := 0; first < n; first += chunk {
+		add := raftfsm.AddKeys{Package: pkg(p), Token: token}
+		for i := first; i < min(n, first+chunk); i++ {
+			add.Reports = append(add.Reports, report(i, 5, wideKey(p, i)))
+		}
+		log = append(log, w.entry(add))
+	}
+	return append(log, w.entry(raftfsm.RecordVerdict{Package: pkg(p), Token: token, Files: n, At: at}))
+}
+
+// wide spreads digests over the whole range, as hashes do.
+func wide(p, i int) catalog.Digest {
+	x := uint64(p)<<32 | uint64(i+1)
+	x *= 0x9e3779b97f4a7c15
+	var d catalog.Digest
+	for j := range d {
+		d[j] = byte(x >> (8 * (j % 8)))
+	}
+	return d
+}
+
+func wideKey(p, i int) symid.Key {
+	d := wide(p, i)
+	return symid.PDBKey(fmt.Sprintf("module-%d.pdb", i), symid.DebugID{GUID: symid.GUID(d[:16]), Age: 1})
+}
+
+// BenchmarkPackage applies a package of 10,000 files from open to verdict.
+func BenchmarkPackage(b *testing.B) {
+	for b.Loop() {
+		b.StopTimer()
+		w := newCluster(b)
+		log := bulk(w, 1, 10_000)
+		b.StartTimer()
+		w.fsm.ApplyBatch(log)
+	}
+}
+
+func BenchmarkLookup(b *testing.B) {
+	w := newCluster(b)
+	w.fsm.ApplyBatch(bulk(w, 1, 50_000))
+	keys := []symid.IndexKey{}
+	for i := range 50_000 {
+		keys = append(keys, wideKey(1, i).Index())
+	}
+	i := 0
+	for b.Loop() {
+		found, err := w.fsm.Lookup(keys[i%len(keys)])
+		if err != nil || len(found) != 1 {
+			b.Fatalf("Lookup = %v, %v", found, err)
+		}
+		i += 7919
+	}
+}
+
+// TestBigPackage carries 100,000 files through, and measures the longest step.
+func TestBigPackage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("100,000 files")
+	}
+	w := newCluster(t)
+	const files = 100_000
+	for _, r := range w.fsm.ApplyBatch(bulk(w, 1, files)) {
+		if err := r.(raftfsm.Result).AsError(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.wantState(pkg(1), catalog.StateGood)
+	for i := 0; i < files; i += 9973 {
+		if found := w.lookup(wideKey(1, i)); len(found) != 1 || found[0].Digest != wide(1, i) {
+			t.Errorf("Lookup of file %d = %+v", i, found)
+		}
+	}
+	if n := w.fsm.Counts().Blobs; n != files {
+		t.Errorf("%d blobs, want %d", n, files)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -35,9 +36,22 @@ func (f file) at(n ast.Node) string {
 	return f.path + ":" + strconv.Itoa(f.fset.Position(n.Pos()).Line)
 }
 
-// sources parses every Go file of the repository.
+// sources returns every Go file of the repository, parsed.
 func sources(t *testing.T) []file {
 	t.Helper()
+	files, err := parsed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) < 20 {
+		t.Fatalf("found %d Go files, the walk is broken", len(files))
+	}
+	return files
+}
+
+var parsed = sync.OnceValues(parseAll)
+
+func parseAll() ([]file, error) {
 	root := os.DirFS("../..")
 	var files []file
 	err := fs.WalkDir(root, ".", func(p string, e fs.DirEntry, err error) error {
@@ -64,13 +78,7 @@ func sources(t *testing.T) []file {
 		files = append(files, f)
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(files) < 20 {
-		t.Fatalf("found %d Go files, the walk is broken", len(files))
-	}
-	return files
+	return files, err
 }
 
 // notOurs reports whether a directory holds no source of ours: what the go

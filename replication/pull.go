@@ -13,9 +13,6 @@ import (
 	"symkeep/internal/catalog"
 )
 
-// windowBytes is how much of a blob one request asks for.
-const windowBytes = 64 << 20
-
 // errOtherCopy says that a peer holds other packed bytes than those wanted.
 var errOtherCopy = fmt.Errorf("the peer's copy is packed differently: %w", catalog.ErrConflict)
 
@@ -205,7 +202,7 @@ func (r *Replicator) window(ctx context.Context, st *blobstore.Staging, w Wanted
 	defer cancel()
 	stall := time.AfterFunc(r.cfg.Stall, cancel)
 	defer stall.Stop()
-	n := min(windowBytes, w.Packed.Size-offset)
+	n := min(r.cfg.Window, w.Packed.Size-offset)
 	body, total, err := r.cfg.Peers.Fetch(ctx, src, w.Digest, offset, n)
 	if err != nil {
 		return 0, err

@@ -25,6 +25,7 @@ var (
 
 const (
 	itemSize    = 20
+	maxHurry    = 10_000
 	firstRetry  = time.Second
 	maxDoubling = 6 // 64 s
 )
@@ -219,6 +220,32 @@ func (q *queue) take(now time.Time, n int, skip map[catalog.Digest]bool) (items 
 		return nil
 	})
 	return items, next, err
+}
+
+// hurry makes up to maxHurry items due now.
+func (q *queue) hurry(now time.Time) error {
+	return q.db.Update(func(tx *bolt.Tx) error {
+		t := queueTx{tx.Bucket(itemsBucket), tx.Bucket(dueBucket), q.size()}
+		var later []item
+		c := t.due.Cursor()
+		from := binary.BigEndian.AppendUint64(nil, uint64(now.UnixMilli())+1)
+		for k, _ := c.Seek(from); len(k) == 8+len(catalog.Digest{}) && len(later) < maxHurry; k, _ = c.Next() {
+			i, ok, err := t.get(catalog.Digest(k[8:]))
+			if err != nil {
+				return err
+			}
+			if ok {
+				later = append(later, i)
+			}
+		}
+		for _, i := range later {
+			i.due = now
+			if err := t.put(i); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func (q *queue) size() queueSizes {

@@ -99,6 +99,7 @@ type Config struct {
 	PassEvery time.Duration // full comparison with the catalog; 0 means 24 h
 	ScrubAge  time.Duration // every copy is verified again at this age; 0 means 30 days
 	AskFor    time.Duration // patience with a peer's short answer; 0 means 5 s
+	Window    int64         // bytes asked of a peer at a time while pulling; 0 means 64 MiB
 	Stall     time.Duration // patience with a transfer that stands still; 0 means 20 s
 
 	Now    func() time.Time // nil means time.Now
@@ -121,6 +122,7 @@ type Replicator struct {
 	mu       sync.Mutex // guards what follows
 	fresh    map[catalog.Digest]bool
 	overflow bool // fresh was full
+	hurry    bool // Hurry was called
 	flights  map[flightKey]*flight
 	suspects map[catalog.Digest]bool
 	failing  map[catalog.Digest]string
@@ -138,6 +140,7 @@ func New(cfg Config) (*Replicator, error) {
 	setDefault(&cfg.PassEvery, 24*time.Hour)
 	setDefault(&cfg.ScrubAge, 30*24*time.Hour)
 	setDefault(&cfg.AskFor, 5*time.Second)
+	setDefault(&cfg.Window, 64<<20)
 	setDefault(&cfg.Stall, 20*time.Second)
 	if cfg.Alive == nil {
 		cfg.Alive = func(catalog.NodeID) bool { return true }
@@ -163,7 +166,7 @@ func New(cfg Config) (*Replicator, error) {
 	}, nil
 }
 
-func setDefault[T int | time.Duration](v *T, to T) {
+func setDefault[T int | int64 | time.Duration](v *T, to T) {
 	if *v == 0 {
 		*v = to
 	}
@@ -194,6 +197,15 @@ func (r *Replicator) Notify(d catalog.Digest) {
 // Rescan asks for a full pass soon: members or settings have changed, or changes
 // were lost. It never blocks.
 func (r *Replicator) Rescan() { signal(r.rescan) }
+
+// Hurry makes blobs that wait for another try due now: a member came back. It never
+// blocks.
+func (r *Replicator) Hurry() {
+	r.mu.Lock()
+	r.hurry = true
+	r.mu.Unlock()
+	signal(r.wake)
+}
 
 // Suspect says that a copy Open gave did not decode. This node's own copy is not
 // used again until it has been verified, and is replaced if it is damaged. It

@@ -93,6 +93,11 @@ func (s *resyncer) start(ctx context.Context) (time.Duration, error) {
 	if err := r.queue.change(now, fresh, nil); err != nil {
 		return 0, err
 	}
+	if r.takeHurry() {
+		if err := r.queue.hurry(now); err != nil {
+			return 0, err
+		}
+	}
 	free := r.cfg.Workers - s.working
 	if len(s.waiting) >= maxWaiting {
 		free = 0
@@ -155,6 +160,14 @@ func (r *Replicator) takeFresh(busy map[catalog.Digest]bool) []catalog.Digest {
 		}
 	}
 	return out
+}
+
+func (r *Replicator) takeHurry() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h := r.hurry
+	r.hurry = false
+	return h
 }
 
 // admit keeps those that need work.

@@ -20,7 +20,7 @@ const (
 	leaseTime   = time.Second
 	missTimeout = 2 * time.Second
 	breakerTime = 5 * time.Second
-)
+) // half of missTimeout is for the leader, half for the other members
 
 // errNobodySays is the answer when neither this node nor another one can stand
 // for a miss. The client's connection is reset.
@@ -98,12 +98,18 @@ func (l *negativeLease) trip() {
 
 // confirmApplied is the round: the leader, confirmed by a quorum, names its commit
 // index, and this node waits until it has applied that.
+//
+// While there is no leader it asks again until ctx ends.
 func (n *Node) confirmApplied(ctx context.Context) error {
-	index, err := n.readIndex(ctx)
-	if err != nil {
-		return err
+	for {
+		index, err := n.readIndex(ctx)
+		if err == nil {
+			return n.fsm.WaitApplied(ctx, index)
+		}
+		if !pause(ctx, proposePause/2) {
+			return err
+		}
 	}
-	return n.fsm.WaitApplied(ctx, index)
 }
 
 // readIndex returns an index such that a reader who has applied it sees every
@@ -152,7 +158,7 @@ func (n *Node) Locate(ctx context.Context, keys []symid.Key) (catalog.Candidate,
 	if c, ok, err := n.lookupHere(index); ok || err != nil {
 		return c, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, missTimeout)
+	ctx, cancel := context.WithTimeout(ctx, missTimeout/2)
 	defer cancel()
 	err := n.lease.acquire(ctx)
 	if err == nil {
@@ -183,7 +189,7 @@ func (n *Node) lookupHere(index []symid.IndexKey) (catalog.Candidate, bool, erro
 
 // lookupElsewhere asks every other member at once; the first that may answer does.
 func (n *Node) lookupElsewhere(index []symid.IndexKey) (catalog.Candidate, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), missTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), missTimeout/2)
 	defer cancel()
 	others := n.otherMembers()
 	answers := make(chan *api.LookupResponse, len(others))

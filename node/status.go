@@ -187,7 +187,9 @@ func (n *Node) Ready(ctx context.Context, p symhttp.Purpose) []symhttp.Check {
 	if p != symhttp.ForIngest {
 		return checks
 	}
-	checks = append(checks, symhttp.Check{Name: "leader", Err: n.confirmApplied(ctx)})
+	lctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	checks = append(checks, symhttp.Check{Name: "leader", Err: n.confirmApplied(lctx)})
 	release, err := n.blobs.Reserve(1 << 20)
 	if err == nil {
 		release()

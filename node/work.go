@@ -16,9 +16,10 @@ type servers struct{ public, peer, join *symhttp.Server }
 
 func (n *Node) newServers() (s servers, err error) {
 	cfg := symhttp.DefaultConfig(n.name)
+	n.registerMetrics()
 	cfg.Version, cfg.DrainTimeout = n.cfg.Version, n.cfg.DrainTimeout
 	if s.public, err = symhttp.NewPublic(cfg, symhttp.Public{
-		Log: n.log, Self: n, Locator: n, Blobs: n, Cache: n.cache, Health: n,
+		Log: n.log, Self: n, Locator: n, Blobs: n, Cache: n.cache, Health: n, Metrics: n.metrics,
 		Ingest: n, Uploads: n, Packages: n, Keeper: n, Cluster: n,
 	}); err != nil {
 		return s, err

@@ -128,8 +128,8 @@ func TestCallErrors(t *testing.T) {
 			}
 		})
 	}
-	if len(w.calls) > 0 {
-		t.Errorf("calls = %q, want none", w.calls)
+	if got := w.every(); len(got) > 0 {
+		t.Errorf("calls = %q, want none", got)
 	}
 }
 

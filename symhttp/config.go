@@ -31,8 +31,9 @@ type Config struct {
 	ReadTimeout time.Duration
 	// ChunkTimeout is how long an upload may stand still. Default 30 s.
 	ChunkTimeout time.Duration
-	// IdleTimeout is how long a connection may wait for its next request.
-	// Default 60 s.
+	// IdleTimeout is how long a connection may wait for its next request. It is
+	// longer than clients keep an idle one, so that they are not cut while they
+	// begin the next. Default 2 min.
 	IdleTimeout time.Duration
 	// WriteTimeout is for an answer without a file. Default 30 s. Answers with one
 	// get it on top of their size divided by MinRate.
@@ -69,7 +70,7 @@ func DefaultConfig(node string) Config {
 		MaxUploads:    64,
 		ReadTimeout:   30 * time.Second,
 		ChunkTimeout:  30 * time.Second,
-		IdleTimeout:   60 * time.Second,
+		IdleTimeout:   2 * time.Minute,
 		WriteTimeout:  30 * time.Second,
 		MinRate:       64 << 10,
 		LookupTimeout: 5 * time.Second,

@@ -299,13 +299,15 @@ func TestUnreachedBytes(t *testing.T) {
 	}
 	addr := start(t, testConfig(), w.public(t))
 	ask(t, addr, "GET", pdbPath).want(t, 200, content, nil)
-	if w.opens != 4 {
-		t.Errorf("%d attempts, want 4", w.opens)
-	}
+	w.set(func() {
+		if w.opens != 4 {
+			t.Errorf("%d attempts, want 4", w.opens)
+		}
+	})
 
 	cfg := testConfig()
 	cfg.ReachTimeout = 1
-	w.openErr = func(int) error { return catalog.ErrNotFound } // retired under our hands
+	w.set(func() { w.openErr = func(int) error { return catalog.ErrNotFound } }) // retired under our hands
 	addr = start(t, cfg, w.public(t))
 	wantReset(t, addr, "GET", pdbPath)
 }
@@ -347,8 +349,8 @@ func TestDamagedStart(t *testing.T) {
 
 			got := ask(t, start(t, testConfig(), w.public(t)), "GET", path, lines...)
 			got.want(t, want.StatusCode, want.body, map[string]string{"ETag": want.Header.Get("ETag")})
-			if len(w.suspects) != 1 || w.suspects[0] != pdb.Digest {
-				t.Errorf("GET %s %v: suspects = %v, want %v", path, lines, w.suspects, pdb.Digest)
+			if got := w.suspected(); len(got) != 1 || got[0] != pdb.Digest {
+				t.Errorf("GET %s %v: suspects = %v, want %v", path, lines, got, pdb.Digest)
 			}
 		}
 	}
@@ -370,8 +372,8 @@ func TestDamagedMiddle(t *testing.T) {
 			if !errors.Is(err, syscall.ECONNRESET) || a.StatusCode != http.StatusOK {
 				t.Errorf("GET %s (%s): status %d, %d bytes and %v, want 200 and a reset", path, line, a.StatusCode, len(a.body), err)
 			}
-			if len(w.suspects) != 1 {
-				t.Errorf("GET %s (%s): suspects = %v, want one", path, line, w.suspects)
+			if got := w.suspected(); len(got) != 1 {
+				t.Errorf("GET %s (%s): suspects = %v, want one", path, line, got)
 			}
 			if path == pdbPath && !bytes.HasPrefix(content, a.body) && line == "Accept: */*" {
 				t.Errorf("GET %s: the bytes before the reset are not those of the file", path)
@@ -397,7 +399,7 @@ func TestVerifiedFileChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantReset(t, addr, "GET", pdbCab)
-	if len(w.suspects) == 0 {
+	if len(w.suspected()) == 0 {
 		t.Error("no suspect, want the damaged copy")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"sync"
@@ -85,9 +86,11 @@ func (st *store) openPacked(ctx context.Context, c catalog.Candidate) (*object, 
 	return o, nil
 }
 
-// suspect reports a copy that does not decode.
+// suspect reports a copy that does not decode, or that the disk does not give.
+// Errors of the client's connection are neither.
 func (st *store) suspect(d catalog.Digest, err error) {
-	if errors.Is(err, cab.ErrCorrupt) || errors.Is(err, cab.ErrFormat) {
+	var disk *fs.PathError
+	if errors.Is(err, cab.ErrCorrupt) || errors.Is(err, cab.ErrFormat) || errors.As(err, &disk) {
 		st.verified.drop(d)
 		st.blobs.Suspect(d, err)
 	}

@@ -184,7 +184,7 @@ func TestJoinerMayOnlyJoin(t *testing.T) {
 		}
 	}
 	if w.last() != "admit n4" {
-		t.Errorf("calls = %q, want the join alone", w.calls)
+		t.Errorf("calls = %q, want the join alone", w.every())
 	}
 }
 
@@ -227,7 +227,7 @@ func TestPeerRefusals(t *testing.T) {
 			t.Errorf("%s %.60s = %v, %v, want %d from n1", tt.method, tt.path, a.Response, err, tt.status)
 		}
 	}
-	if len(w.calls) > 0 {
-		t.Errorf("calls = %q, want none", w.calls)
+	if got := w.every(); len(got) > 0 {
+		t.Errorf("calls = %q, want none", got)
 	}
 }

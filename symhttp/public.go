@@ -2,13 +2,15 @@ package symhttp
 
 import (
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/valyala/fasthttp"
+	"github.com/valyala/fasthttp/fasthttpadaptor"
 	"golang.org/x/sync/semaphore"
 )
 
@@ -21,9 +23,8 @@ type Public struct {
 	Blobs   Blobs
 	Cache   Cache // nil: raw bytes are always unpacked afresh
 	Health  Health
-	// Metrics appends the series of other components to /metrics, in the
-	// Prometheus text format.
-	Metrics func(w io.Writer) error
+	// Metrics is shown at /metrics; the server adds its own series. nil: only those.
+	Metrics *prometheus.Registry
 
 	Ingest   Ingest
 	Uploads  Uploads
@@ -39,7 +40,7 @@ type public struct {
 	agents    *agents
 	probes    *probes
 	metrics   *metrics
-	more      func(io.Writer) error
+	scrape    fasthttp.RequestHandler
 }
 
 // NewPublic returns the server of debuggers, agents and people.
@@ -52,7 +53,10 @@ func NewPublic(cfg Config, p Public) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := newMetrics()
+	if p.Metrics == nil {
+		p.Metrics = prometheus.NewRegistry()
+	}
+	m := newMetrics(p.Metrics)
 	st := &store{blobs: p.Blobs, cache: p.Cache, verified: newVerified(time.Now), memory: semaphore.NewWeighted(cfg.StreamBytes)}
 	if p.Cache != nil {
 		st.hot = newHot(st, p.Log)
@@ -66,7 +70,7 @@ func NewPublic(cfg Config, p Public) (*Server, error) {
 		agents:    a,
 		probes:    &probes{s, p.Health},
 		metrics:   m,
-		more:      p.Metrics,
+		scrape:    fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(p.Metrics, promhttp.HandlerOpts{DisableCompression: true})),
 	}
 	s.handle(h.route)
 	s.http.ExpectHandler = a.expect
@@ -120,15 +124,6 @@ func callMethod(rc *fasthttp.RequestCtx) string {
 }
 
 func (h *public) showMetrics(rc *fasthttp.RequestCtx) {
-	rc.SetContentType("text/plain; version=0.0.4; charset=utf-8")
+	h.scrape(rc)
 	rc.Response.Header.Set("Cache-Control", "no-store")
-	rc.SetBody(h.metrics.text())
-	if h.more == nil {
-		return
-	}
-	if err := h.more(rc.Response.BodyWriter()); err != nil {
-		rc.Response.ResetBody()
-		h.log.Error("metrics not gathered", "err", err)
-		text(rc, http.StatusInternalServerError, "metrics not gathered: "+err.Error()+"\n")
-	}
 }

@@ -63,7 +63,7 @@ func newServer(cfg Config, log *slog.Logger, self Self) (*Server, error) {
 
 // Run serves connections of ln, which it closes, until ctx ends or ln fails. Then
 // running requests go on for up to Config.DrainTimeout and are cut. A requested
-// stop returns nil. No goroutine or connection is left behind.
+// stop returns nil. No request or connection is left behind.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	defer s.cutBase()
 	limited := s.conns.limit(ln)

@@ -145,10 +145,10 @@ func TestMetrics(t *testing.T) {
 	w := newWorld(t)
 	w.add(t, "foo.pdb", noise(5000, 1), pdbKey)
 	p := w.public(t)
-	p.Metrics = func(w io.Writer) error {
-		_, err := io.WriteString(w, "raft_term 3\n")
-		return err
-	}
+	p.Metrics = prometheus.NewRegistry()
+	term := prometheus.NewGauge(prometheus.GaugeOpts{Name: "raft_term", Help: "of another component"})
+	term.Set(3)
+	p.Metrics.MustRegister(term)
 	addr := start(t, testConfig(), p)
 	ask(t, addr, "GET", pdbPath)
 	ask(t, addr, "GET", pdbPath, "Range: bytes=0-9")
@@ -283,6 +283,37 @@ func TestDrainTimeout(t *testing.T) {
 	if err := <-got; err == nil {
 		t.Error("the upload saw no error")
 	}
+}
+
+// TestMemoryIsShared: an answer that finds no memory to unpack waits for it, and
+// gives up like any other that cannot be had.
+func TestMemoryIsShared(t *testing.T) {
+	w := newWorld(t)
+	w.add(t, "foo.pdb", noise(24<<20, 1), pdbKey)
+	cfg := testConfig()
+	cfg.StreamBytes = 16 << 20
+	cfg.ReachTimeout = 300 * time.Millisecond
+	addr := start(t, cfg, w.public(t))
+	slow := dial(t, addr) // takes the header and nothing more, so the answer stays
+	if err := slow.Conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+		t.Fatal(err)
+	}
+	slow.send(t, request("GET", pdbPath))
+	if _, err := slow.r.Peek(100); err != nil {
+		t.Fatal(err)
+	}
+	wantReset(t, addr, "GET", pdbPath)
+	ask(t, addr, "GET", pdbPath, "Range: bytes=0-9") // one group still fits
+	ask(t, addr, "HEAD", pdbPath)
+	slow.Close()
+	for range 50 { // the server notices at its next write
+		c := dial(t, addr)
+		c.send(t, request("GET", pdbPath))
+		if a, err := c.receive("GET"); err == nil && len(a.body) == 24<<20 {
+			return
+		}
+	}
+	t.Error("the memory never came back")
 }
 
 // TestListenerFails: Run reports a listener that breaks.

@@ -159,8 +159,8 @@ func TestUploadRefused(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d with a message", tt.name, a.StatusCode, a.body, tt.status)
 		}
 	}
-	if len(w.calls) > 0 {
-		t.Errorf("calls = %q, want none", w.calls)
+	if got := w.every(); len(got) > 0 {
+		t.Errorf("calls = %q, want none", got)
 	}
 }
 

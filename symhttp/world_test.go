@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -181,6 +182,20 @@ func (w *world) called(format string, args ...any) error {
 	defer w.mu.Unlock()
 	w.calls = append(w.calls, fmt.Sprintf(format, args...))
 	return w.callErr
+}
+
+// suspected returns the digests that were reported.
+func (w *world) suspected() []catalog.Digest {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.suspects)
+}
+
+// every returns every call so far.
+func (w *world) every() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.calls)
 }
 
 // last returns the last call.

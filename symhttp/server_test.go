@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"symkeep/internal/catalog"
 	"symkeep/symhttp"
 )

@@ -161,11 +161,11 @@ func TestMetrics(t *testing.T) {
 	wantReset(t, addr, "GET", pdbPath)
 	a := ask(t, addr, "GET", "/metrics")
 	for _, want := range []string{
-		`symkeep_http_lookups_total{route="store",result="hit"} 1`,
-		`symkeep_http_lookups_total{route="store",result="partial"} 1`,
-		`symkeep_http_lookups_total{route="store",result="unanswered"} 1`,
-		`symkeep_http_lookups_total{route="executable",result="miss"} 1`,
-		`symkeep_http_lookups_total{route="none",result="miss"} 1`,
+		`symkeep_http_lookups_total{result="hit",route="store"} 1`,
+		`symkeep_http_lookups_total{result="partial",route="store"} 1`,
+		`symkeep_http_lookups_total{result="unanswered",route="store"} 1`,
+		`symkeep_http_lookups_total{result="miss",route="executable"} 1`,
+		`symkeep_http_lookups_total{result="miss",route="none"} 1`,
 		`symkeep_http_sent_bytes_total 5010`,
 		`symkeep_http_calls_total{method="GET",status="200"} 1`,
 		`symkeep_http_lookup_seconds_count{route="store"} 3`,

@@ -41,15 +41,7 @@ func (o outbox) Settings() catalog.Settings { return o.n.settings() }
 
 // Pending returns the notices that are due by cluster time.
 func (o outbox) Pending(_ context.Context, limit int) ([]catalog.Notice, error) {
-	now := o.n.fsm.ClusterTime()
-	all, err := o.n.fsm.Notices(catalog.NoticePending, 10*limit)
-	var due []catalog.Notice
-	for _, notice := range all {
-		if notice.Next <= now && len(due) < limit {
-			due = append(due, notice)
-		}
-	}
-	return due, err
+	return o.n.fsm.DueNotices(limit)
 }
 
 func (o outbox) Package(_ context.Context, id catalog.PackageID) (catalog.Package, error) {

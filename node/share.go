@@ -31,6 +31,10 @@ func (n *Node) runShare(ctx context.Context) error {
 	n.mu.Lock()
 	n.share = s
 	n.mu.Unlock()
+	// A node that is behind would take away what it has not heard of yet.
+	if err := n.confirmApplied(ctx); err != nil {
+		return nil
+	}
 	return s.Run(ctx)
 }
 

@@ -153,6 +153,24 @@ func (f *FSM) Notices(state catalog.NoticeState, limit int) ([]catalog.Notice, e
 	return list, err
 }
 
+// DueNotices lists pending notices whose time has come, oldest first, at most
+// limit. Those that wait for another attempt do not stand in their way.
+func (f *FSM) DueNotices(limit int) ([]catalog.Notice, error) {
+	list := []catalog.Notice{}
+	now := f.ClusterTime()
+	err := f.view(func(tx *bolt.Tx) error {
+		rows := tx.Bucket(bucketNotices)
+		c := tx.Bucket(bucketPending).Cursor()
+		for k, _ := c.First(); k != nil && len(list) < limit; k, _ = c.Next() {
+			if n := decodeNotice(rows.Get(k)).Notice; n.Next <= now {
+				list = append(list, n)
+			}
+		}
+		return nil
+	})
+	return list, err
+}
+
 // SweepDue reports whether a Sweep would find rows now.
 func (f *FSM) SweepDue() (bool, error) {
 	due := false

@@ -400,6 +400,9 @@ func TestNotices(t *testing.T) {
 	if n := pending()[0]; n.Attempts != 1 || n.Error != "refused" || n.Next != w.fsm.ClusterTime()+5000 {
 		t.Errorf("tried notice = %+v", n)
 	}
+	if due, err := w.fsm.DueNotices(10); err != nil || len(due) != 1 || due[0].Seq != list[1].Seq {
+		t.Errorf("DueNotices = %+v, %v, want only the one that does not wait", due, err)
+	}
 	w.ok(raftfsm.MarkNotice{Seq: list[0].Seq, State: catalog.NoticeSent, Attempts: 2})
 	w.ok(raftfsm.MarkNotice{Seq: list[0].Seq, State: catalog.NoticeDropped, Attempts: 3}) // sent stays sent
 	w.ok(raftfsm.MarkNotice{Seq: list[1].Seq, State: catalog.NoticeDropped, Attempts: 9})

@@ -60,8 +60,8 @@ const (
 )
 
 // Ranks order files that answer the same key: the higher is served, and equal
-// ranks with different bytes are a conflict. Formats use these and nothing
-// between, so that ranks compare across them.
+// ranks with different bytes are a conflict. Formats use these, so that ranks
+// compare across them; debug data inside an image ranks rankInside lower.
 const (
 	RankBare   = 10 // no symbols beyond exports: a stripped image
 	RankPublic = 20 // function names: a public PDB, an ELF symbol table

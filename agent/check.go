@@ -17,13 +17,18 @@ func Check(ctx context.Context, paths []string, workers int, report Reporter) (a
 		return api.Result{}, interrupted(ctx, err, &push{})
 	}
 	reportPairs(files, report)
+	r, err := check(ctx, files, workers, report)
+	return r, interrupted(ctx, err, &push{})
+}
+
+func check(ctx context.Context, files []File, workers int, report Reporter) (api.Result, error) {
 	subjects := make([]validate.File, len(files))
 	for i := range files {
 		subjects[i] = files[i].subject(i)
 	}
 	found, err := validate.Package(ctx, subjects, validate.Options{Workers: workers})
 	if err != nil {
-		return api.Result{}, interrupted(ctx, err, &push{})
+		return api.Result{}, err
 	}
 	r := api.Result{Verdict: found.Verdict, Findings: notNil(found.Findings)}
 	ignored := map[int]bool{}

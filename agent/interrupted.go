@@ -12,6 +12,7 @@ import (
 type Interrupted struct {
 	Package   catalog.PackageID // empty if none was opened
 	Committed bool              // the cluster goes on without the agent
+	Unsure    bool              // the answer to the commit was not awaited
 	Done      int64             // bytes that need not be sent again
 	Total     int64
 }
@@ -21,6 +22,8 @@ func (e *Interrupted) Error() string {
 	switch {
 	case e.Committed:
 		return fmt.Sprintf("interrupted: package %s is committed and will be validated: see `symkeep package show %s`", e.Package, e.Package)
+	case e.Unsure:
+		return fmt.Sprintf("interrupted while package %s was committed: see `symkeep package show %s`, and run the same command again if it is open", e.Package, e.Package)
 	case e.Package == "":
 		return "interrupted: nothing was uploaded"
 	}
@@ -37,5 +40,5 @@ func interrupted(ctx context.Context, err error, p *push) error {
 		return err
 	}
 	done, total := p.uploads.totals()
-	return &Interrupted{Package: p.id, Committed: p.committed, Done: done, Total: total}
+	return &Interrupted{Package: p.id, Committed: p.committed, Unsure: p.committing && !p.committed, Done: done, Total: total}
 }

@@ -51,20 +51,8 @@ func argPrefix(f found) string {
 	return strings.Join(segs, "/")
 }
 
-// checkPaths refuses paths that some system cannot store, all at once. Ignored
-// files may be called what they like.
-func checkPaths(files []File) error {
-	var bad []error
-	for _, f := range files {
-		if f.Ignored {
-			continue
-		}
-		if err := catalog.CheckPath(f.Path); err != nil && len(bad) < maxNamed {
-			bad = append(bad, fmt.Errorf("%s: %w", f.Local, err))
-		}
-	}
-	if len(bad) > 0 {
-		return fmt.Errorf("%w\nnothing was uploaded: rename these files or leave them out", errors.Join(bad...))
-	}
-	return nil
+// unacceptable reports whether no cluster can take f: nothing can be stored under
+// its path, or it has no bytes to store. Validation says so in its own words.
+func unacceptable(f File) bool {
+	return !f.Ignored && (f.Size == 0 || catalog.CheckPath(f.Path) != nil)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	mathrand "math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,7 +87,9 @@ const commitRounds = 5
 
 // Push scans, uploads and commits one package, and waits for its verdict. The
 // result is meaningful whenever its Package is set, even beside an error. A
-// verdict failed or the state stuck is a result, not an error.
+// verdict failed or the state stuck is a result, not an error. Files that no
+// cluster can take, such as empty ones, fail the push here: the result then is
+// that of Check, without a package.
 //
 // Errors wrap ErrUsage (the arguments), catalog.ErrUnavailable (worth a retry),
 // what IsRefused recognises, ErrOtherCluster or ErrChanged, where they apply. The
@@ -99,13 +102,14 @@ func Push(ctx context.Context, cfg Config, list []Server, report Reporter) (api.
 		return api.Result{}, fmt.Errorf("no server given: %w", ErrUsage)
 	}
 	files, err := Scan(ctx, cfg.Paths, cfg.Workers, report)
-	if err == nil {
-		err = checkPaths(files)
-	}
 	if err != nil {
 		return api.Result{}, interrupted(ctx, err, &push{})
 	}
 	reportPairs(files, report)
+	if slices.ContainsFunc(files, unacceptable) {
+		r, err := check(ctx, files, cfg.Workers, report)
+		return r, interrupted(ctx, err, &push{})
+	}
 	p := &push{
 		cfg: cfg, report: report, all: files,
 		servers: newServers(list, mathrand.IntN(len(list)), cfg.Timeout, report),
@@ -131,7 +135,8 @@ type push struct {
 	sent    map[catalog.Digest]bool // uploaded by this push
 	uploads transfer
 
-	committed bool
+	committing bool // a commit is under way
+	committed  bool
 }
 
 func (p *push) run(ctx context.Context) (api.Result, error) {
@@ -232,10 +237,14 @@ func (p *push) announce(ctx context.Context) ([]catalog.Digest, error) {
 
 func (p *push) commit(ctx context.Context) ([]catalog.Digest, error) {
 	var resp api.CommitResponse
+	p.committing = true
 	err := p.request(ctx, "commit package "+string(p.id), commitTimeout, func(ctx context.Context, s Server) (err error) {
 		resp, err = s.Commit(ctx, p.id, api.CommitRequest{Files: len(p.files)})
 		return err
 	})
+	if err == nil {
+		p.committing = false
+	}
 	return resp.Lacking, err
 }
 

@@ -162,6 +162,9 @@ func (c *cluster) DropHolders(_ context.Context, node catalog.NodeID, ds []catal
 	c.commit(func() {
 		for _, d := range ds {
 			row := c.rows[d]
+			if len(row.Holders)-1 < c.set.Replicas && c.nodes[node].store.Has(d) {
+				c.t.Errorf("%s gives up its copy of %s, held by %v", node, d, row.Holders)
+			}
 			row.Holders = slices.DeleteFunc(slices.Clone(row.Holders), func(n catalog.NodeID) bool { return n == node })
 			c.rows[d] = row
 		}

@@ -12,8 +12,8 @@ import (
 
 const (
 	passPage  = 1000
-	retryPass = time.Second // while the catalog is not ready for a pass
-	unsynced  = time.Minute // between passes while something stays missing
+	retryPass = time.Second     // while the catalog is not ready for a pass
+	unsynced  = 5 * time.Minute // between passes while something stays missing
 )
 
 // passResult is what a full pass found.
@@ -136,7 +136,7 @@ func (r *Replicator) compare(ctx context.Context) (passResult, error) {
 				}
 			}
 		}
-		if err := r.queue.change(r.cfg.Now(), items, nil); err != nil {
+		if err := r.queue.offer(r.cfg.Now(), items); err != nil {
 			return res, err
 		}
 		if ctx.Err() != nil {

@@ -137,6 +137,27 @@ func (t *queueTx) put(i item) error {
 	return errors.Join(t.items.Put(i.digest[:], i.encode()), t.due.Put(i.dueKey(), nil))
 }
 
+// offer adds items, due now, unless they are there already.
+func (q *queue) offer(now time.Time, items []item) error {
+	if len(items) == 0 {
+		return nil
+	}
+	return q.db.Update(func(tx *bolt.Tx) error {
+		t := queueTx{tx.Bucket(itemsBucket), tx.Bucket(dueBucket), q.size()}
+		for _, i := range items {
+			if t.items.Get(i.digest[:]) != nil {
+				continue
+			}
+			i.due = now
+			if err := t.put(i); err != nil {
+				return err
+			}
+		}
+		tx.OnCommit(func() { q.setSize(t.sizes) })
+		return nil
+	})
+}
+
 // change settles outcomes and adds items, due now, in one transaction. An item
 // that was there keeps its attempts.
 func (q *queue) change(now time.Time, add []item, done []outcome) error {
@@ -161,11 +182,7 @@ func (q *queue) change(now time.Time, add []item, done []outcome) error {
 				return err
 			}
 		}
-		tx.OnCommit(func() {
-			q.mu.Lock()
-			defer q.mu.Unlock()
-			q.sizes = t.sizes
-		})
+		tx.OnCommit(func() { q.setSize(t.sizes) })
 		return nil
 	})
 }
@@ -252,4 +269,10 @@ func (q *queue) size() queueSizes {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.sizes
+}
+
+func (q *queue) setSize(s queueSizes) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.sizes = s
 }

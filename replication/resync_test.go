@@ -103,37 +103,43 @@ func TestRetiredBlobsAreUnlinked(t *testing.T) {
 // cluster has pinned it again and this very node has vouched for its copy.
 func TestRetirementMeetsNewUpload(t *testing.T) {
 	c := newCluster(t, 3)
-	ns := []*testNode{c.add(0, options{}), c.add(1, options{}), c.add(2, options{})}
-	e := ns[0].push("a", raw(1, 1000))
-	ns[1].mu.Lock()
-	ns[1].noSync = true // until the leader can be asked nothing may go
-	ns[1].mu.Unlock()
-	c.retire(e.Digest)
-	c.commit(func() {})
-	if e2, err := ns[1].store.Stat(e.Digest); err != nil {
-		t.Skip("the second holder is another node")
-	} else if e2.Packed != e.Packed {
-		t.Fatal("copies differ")
+	pusher := c.add(0, options{})
+	c.add(1, options{})
+	c.add(2, options{})
+	e := pusher.push("a", raw(1, 1000))
+	var lags *testNode
+	for _, h := range c.row(e.Digest).Holders {
+		if h != pusher.id {
+			lags = c.nodes[h]
+		}
 	}
-	ns[1].lag()
-	ns[1].run() // it sees the retirement and wants to unlink
+	lags.mu.Lock()
+	lags.noSync = true // until the leader can be asked nothing may go
+	lags.mu.Unlock()
+	c.retire(e.Digest)
+	lags.lag()
+	lags.run() // it sees the retirement and wants to unlink
 	c.await("an attempt", func() bool {
-		st, err := ns[1].r.Status()
+		st, err := lags.r.Status()
 		return err == nil && len(st.Errors) > 0
 	})
 	c.pin(e)
-	rs, err := ns[0].r.Confirm(bg, []catalog.Digest{e.Digest})
-	if err != nil || !slices.Contains(rs[0].Holders, ns[1].id) {
+	rs, err := pusher.r.Confirm(bg, []catalog.Digest{e.Digest})
+	if err != nil || !slices.Contains(rs[0].Holders, lags.id) {
 		t.Fatalf("Confirm = %+v, %v, want the node that lags among the holders", rs, err)
 	}
 	c.PutReceipts(bg, rs)
-	ns[1].mu.Lock()
-	ns[1].noSync = false
-	ns[1].mu.Unlock()
+	lags.mu.Lock()
+	lags.noSync = false
+	lags.mu.Unlock()
+	lags.r.Hurry()
 	c.await("the end of the attempts", func() bool {
-		st, err := ns[1].r.Status()
+		st, err := lags.r.Status()
 		return err == nil && st.Queue == 0
 	})
+	if !lags.store.Has(e.Digest) {
+		t.Error("the node that lagged has unlinked a copy it had vouched for")
+	}
 	c.honest(e.Digest)
 }
 
@@ -226,6 +232,29 @@ func TestUnlistedCopyIsVouchedFor(t *testing.T) {
 	if n := ns[2].gets.Load() + ns[2].asks.Load(); n > 0 {
 		t.Errorf("%d requests at a node that is cut off", n)
 	}
+	c.honest(e.Digest)
+}
+
+// TestSpareCopyCounts: as long as an owner has none, any copy is worth listing.
+func TestSpareCopyCounts(t *testing.T) {
+	c := newCluster(t, 2)
+	var ns []*testNode
+	for i := range 5 {
+		ns = append(ns, c.add(i, options{}))
+	}
+	owners := ns[0].r.Owners(digestOf(raw(1, 1000)))
+	var spare []*testNode
+	for _, n := range ns {
+		if slices.Contains(owners, n.id) {
+			n.off.Store(true)
+		} else {
+			spare = append(spare, n)
+		}
+	}
+	e := spare[0].push("x", raw(1, 1000))
+	spare[2].stage("x", raw(1, 1000))
+	spare[2].run()
+	c.await("three spare holders", c.holders(e.Digest, 3))
 	c.honest(e.Digest)
 }
 

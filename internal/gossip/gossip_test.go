@@ -178,9 +178,14 @@ func TestForeignClusterIsRefused(t *testing.T) {
 	if _, err := b.Join(ctx, []string{a.Addr()}); err != nil {
 		t.Fatalf("Join talks to the foreign node, the refusal comes later: %v", err)
 	}
-	// The joiner arrives later over the same connections: once it is seen, the
-	// exchange with B has long been judged.
-	if _, err := joiner.Join(ctx, []string{a.Addr(), b.Addr()}); err != nil {
+	// What A has taken in, it hands on to whoever joins it.
+	if _, err := joiner.Join(ctx, []string{a.Addr()}); err != nil {
+		t.Fatal(err)
+	}
+	if ps := joiner.Peers(); len(ps) != 1 || ps[0].NodeID != nodeA {
+		t.Errorf("peers of one that joined A = %+v, want A alone", ps)
+	}
+	if _, err := joiner.Join(ctx, []string{b.Addr()}); err != nil {
 		t.Fatal(err)
 	}
 	for _, n := range []*node{a, b} {

@@ -180,6 +180,21 @@ func TestReferenceBeforeRetirement(t *testing.T) {
 	w.check()
 }
 
+// TestMinHoldersIsHonest removes a holder: before its entries are swept the answer
+// is not the old one.
+func TestMinHoldersIsHonest(t *testing.T) {
+	w := newCluster(t)
+	w.commit(1, 1) // on nodes 1 and 2
+	w.ok(raftfsm.RemoveMember{ID: node2})
+	for _, when := range []string{"before the sweep", "after it"} {
+		if n, any := w.fsm.MinHolders(); n != 1 || !any || w.fsm.UnderReplicated(2) != 1 {
+			t.Errorf("%s: MinHolders = %d, %v, under 2: %d, want 1 and 1", when, n, any, w.fsm.UnderReplicated(2))
+		}
+		w.sweep(1)
+	}
+	w.check()
+}
+
 // TestNeverUploaded lists blobs nobody ever sends: nothing of them stays.
 func TestNeverUploaded(t *testing.T) {
 	w := newCluster(t)

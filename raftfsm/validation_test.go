@@ -52,6 +52,10 @@ func TestClaimsRunOut(t *testing.T) {
 		w.pass(raftfsm.ClaimTime + 1)
 	}
 	w.wantState(pkg(1), catalog.StateStuck)
+	k := key("a.pdb", 1)
+	if all, err := w.fsm.LookupAll(k.Index(), 10); err != nil || len(all) != 1 || all[0].State != catalog.StateStuck || w.served(k) != "" {
+		t.Errorf("LookupAll of a stuck package = %+v, %v, served %q, want it shown and not served", all, err, w.served(k))
+	}
 	for _, token := range tokens {
 		for _, c := range []raftfsm.Command{
 			raftfsm.AddKeys{Package: pkg(1), Token: token, Reports: []catalog.FileReport{report(0, 1)}},

@@ -75,8 +75,8 @@ func better(a, b catalog.Candidate) int {
 }
 
 // LookupAll returns the files that carry a key whatever became of their package,
-// good ones first, at most limit: for people, not for serving. Rows a validator
-// left behind when it lost its claim are not shown.
+// good ones first, at most limit: for people, not for serving. What a validator
+// without a claim left behind shows only while no other one is at work.
 func (f *FSM) LookupAll(key symid.IndexKey, limit int) ([]catalog.Candidate, error) {
 	var found []catalog.Candidate
 	err := f.view(func(tx *bolt.Tx) error {
@@ -92,7 +92,7 @@ func (f *FSM) LookupAll(key symid.IndexKey, limit int) ([]catalog.Candidate, err
 				continue
 			}
 			p, err := packageByID(tx, row.pkg)
-			if err != nil || p.activeToken() != binary.BigEndian.Uint64(v) {
+			if err != nil || (p.activeToken() != 0 && p.activeToken() != binary.BigEndian.Uint64(v)) {
 				continue
 			}
 			found = append(found, row.candidate(v, p.VerdictIndex, p.State))

@@ -44,7 +44,7 @@ const (
 	EventPaired      EventKind = "paired"       // Path and Other belong together
 	EventHalfMissing EventKind = "half-missing" // Path names Other, which is not here
 	EventOpened      EventKind = "opened"       // Package at Server in ClusterID
-	EventLacking     EventKind = "lacking"      // the cluster lacks Blobs, Bytes
+	EventLacking     EventKind = "lacking"      // the cluster lacks Blobs, Bytes, for some of Files
 	EventUploading   EventKind = "uploading"    // progress, as EventScanning
 	EventUploaded    EventKind = "uploaded"     // Path is stored
 	EventRetry       EventKind = "retry"        // Server did not do it, Message says why

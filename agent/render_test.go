@@ -52,7 +52,7 @@ var story = []struct {
 	{0, agent.Event{Event: agent.EventPaired, Path: "app.exe", Other: "app.pdb"}},
 	{0, agent.Event{Event: agent.EventHalfMissing, Path: "lib.dll", Other: "lib.pdb", Message: "its PDB is not among the files"}},
 	{0, agent.Event{Event: agent.EventOpened, Package: "01J", Server: "http://a:8480"}},
-	{0, agent.Event{Event: agent.EventLacking, Blobs: 2, Bytes: 3 << 30}},
+	{0, agent.Event{Event: agent.EventLacking, Blobs: 2, Files: 5, Bytes: 3 << 30}},
 	{0, agent.Event{Event: agent.EventUploading, Path: "app.pdb", FileDone: 1 << 29, FileSize: 2 << 30, Done: 1 << 29, Total: 3 << 30}},
 	{10 * time.Millisecond, agent.Event{Event: agent.EventUploading, Path: "app.pdb", FileDone: 1 << 29, FileSize: 2 << 30, Done: 1 << 29, Total: 3 << 30}},
 	{2 * time.Second, agent.Event{Event: agent.EventUploading, Path: "evil\x1b]0;x\x07.exe", FileDone: 1 << 30, FileSize: 1 << 30, Done: 3 << 29, Total: 3 << 30}},

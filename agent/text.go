@@ -34,7 +34,7 @@ func (n *narrator) line(e Event) string {
 		if e.Blobs == 0 {
 			return "nothing to upload: the cluster has every file already"
 		}
-		return fmt.Sprintf("uploading %s, %s; the cluster has the others", plural(e.Blobs, "file"), Size(e.Bytes))
+		return fmt.Sprintf("uploading %d of %s, %s", e.Blobs, plural(e.Files, "file"), Size(e.Bytes))
 	case EventUploaded:
 		return fmt.Sprintf("uploaded %s, %s", e.Path, Size(e.FileSize))
 	case EventRetry:

@@ -75,7 +75,7 @@ func (p *push) upload(ctx context.Context, lacking []catalog.Digest) error {
 		return err
 	}
 	p.uploads.add(files)
-	e := Event{Event: EventLacking, Package: p.id, Blobs: len(files)}
+	e := Event{Event: EventLacking, Package: p.id, Blobs: len(files), Files: len(p.files)}
 	for _, f := range files {
 		e.Bytes += f.Size
 	}

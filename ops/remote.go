@@ -40,10 +40,11 @@ func Dial(servers []string) ([]*api.Client, error) {
 	var clients []*api.Client
 	seen := map[string]bool{}
 	for _, s := range servers {
-		s = strings.TrimRight(strings.TrimSpace(s), "/")
+		s = strings.TrimSpace(s)
 		if s != "" && !strings.Contains(s, "://") {
 			s = "http://" + s
 		}
+		s = strings.TrimRight(s, "/")
 		if seen[s] {
 			continue
 		}

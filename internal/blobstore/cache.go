@@ -9,16 +9,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
 	"symkeep/internal/catalog"
 )
 
-// touchEvery is how often a hit rewrites the file's time, which is what the order
-// is rebuilt from after a restart.
-const touchEvery = time.Minute
+// trustTime is how long raw bytes are given out after their digest was checked.
+// Raw files carry no checksums of their own, so an older one, and one that an
+// earlier process left, is made again from the packed blob.
+const trustTime = 15 * time.Minute
 
 // A Cache keeps the raw bytes of blobs that are asked for often, as files in one
 // directory, within a bound. What is evicted while open stays readable. Nothing
@@ -38,9 +38,9 @@ type Cache struct {
 }
 
 type cached struct {
-	digest  catalog.Digest
-	size    int64
-	touched time.Time
+	digest catalog.Digest
+	size   int64
+	filled time.Time
 }
 
 // fill is one Fill in flight; err is set before done is closed.
@@ -49,50 +49,20 @@ type fill struct {
 	err  error
 }
 
-// OpenCache opens the cache of a store, under cache/ of its data directory, with
-// what an earlier process left there. It holds up to max bytes; with max 0 it is
-// emptied and stays empty.
+// OpenCache opens an empty cache under cache/ of a store's data directory. It
+// holds up to max bytes, none with max 0.
 func OpenCache(s *Store, max int64) (*Cache, error) {
 	c := &Cache{
 		dir: s.path("cache"), max: max, reserve: s.Reserve, now: s.cfg.Now,
 		entries: make(map[catalog.Digest]*list.Element), order: list.New(), fills: make(map[catalog.Digest]*fill),
 	}
+	if err := os.RemoveAll(c.dir); err != nil {
+		return nil, fmt.Errorf("blob cache: %w", err)
+	}
 	if err := os.MkdirAll(c.dir, 0o755); err != nil {
 		return nil, fmt.Errorf("blob cache: %w", err)
 	}
-	if err := c.scan(); err != nil {
-		return nil, fmt.Errorf("blob cache %s: %w", c.dir, err)
-	}
 	return c, nil
-}
-
-// scan finds what is there. Temporary files and strangers are removed.
-func (c *Cache) scan() error {
-	files, err := os.ReadDir(c.dir)
-	if err != nil {
-		return err
-	}
-	var found []*cached
-	for _, f := range files {
-		d, err := catalog.ParseDigest(f.Name())
-		info, ierr := f.Info()
-		if err != nil || ierr != nil || !info.Mode().IsRegular() {
-			if err := os.RemoveAll(filepath.Join(c.dir, f.Name())); err != nil {
-				return err
-			}
-			continue
-		}
-		found = append(found, &cached{d, info.Size(), info.ModTime()})
-	}
-	slices.SortFunc(found, func(a, b *cached) int { return b.touched.Compare(a.touched) })
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, e := range found {
-		c.entries[e.digest] = c.order.PushBack(e)
-		c.bytes += e.size
-	}
-	c.evict(0)
-	return nil
 }
 
 func (c *Cache) path(d catalog.Digest) string { return filepath.Join(c.dir, d.String()) }
@@ -101,12 +71,12 @@ func (c *Cache) path(d catalog.Digest) string { return filepath.Join(c.dir, d.St
 func (c *Cache) Get(d catalog.Digest) (*os.File, bool) {
 	c.mu.Lock()
 	el, ok := c.entries[d]
-	touch := false
+	if ok && c.now().Sub(el.Value.(*cached).filled) > trustTime {
+		ok = false
+		c.remove(el)
+	}
 	if ok {
 		c.order.MoveToFront(el)
-		if e := el.Value.(*cached); c.now().Sub(e.touched) >= touchEvery {
-			e.touched, touch = c.now(), true
-		}
 	}
 	c.mu.Unlock()
 	if !ok {
@@ -116,10 +86,6 @@ func (c *Cache) Get(d catalog.Digest) (*os.File, bool) {
 	if err != nil { // evicted meanwhile, or removed by someone
 		c.drop(d)
 		return nil, false
-	}
-	if touch {
-		now := c.now()
-		_ = os.Chtimes(c.path(d), now, now) // only the order after a restart depends on it
 	}
 	return f, true
 }
@@ -237,15 +203,24 @@ func (c *Cache) evict(n int64) bool {
 	}
 	for c.bytes+c.filling+n > c.max && c.order.Len() > 0 {
 		el := c.order.Back()
-		e := el.Value.(*cached)
-		if err := os.Remove(c.path(e.digest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return false // Windows keeps open files; the next call tries again
+		if !c.remove(el) {
+			return false
 		}
-		c.order.Remove(el)
-		delete(c.entries, e.digest)
-		c.bytes -= e.size
 	}
 	return c.bytes+c.filling+n <= c.max
+}
+
+// remove deletes an entry and its file; false if the system keeps an open file, as
+// Windows does. c.mu is held.
+func (c *Cache) remove(el *list.Element) bool {
+	e := el.Value.(*cached)
+	if err := os.Remove(c.path(e.digest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	c.order.Remove(el)
+	delete(c.entries, e.digest)
+	c.bytes -= e.size
+	return true
 }
 
 // Bytes returns how many bytes the cache holds.

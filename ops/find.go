@@ -13,6 +13,7 @@ import (
 
 	"symkeep/agent"
 	"symkeep/internal/api"
+	"symkeep/internal/catalog"
 	"symkeep/internal/symid"
 	"symkeep/internal/validate"
 )
@@ -120,9 +121,12 @@ func writeFound(w io.Writer, resp api.FindResponse) error {
 	s := &strings.Builder{}
 	fmt.Fprintln(s, resp.Query)
 	for _, f := range resp.Found {
-		state := "served"
-		if !f.Served {
-			state = "not served, " + string(f.Candidate.State)
+		state := "not served, " + string(f.Candidate.State)
+		switch {
+		case f.Served:
+			state = "served"
+		case f.Candidate.State == catalog.StateGood:
+			state = "held as well, another one goes first"
 		}
 		fmt.Fprintf(s, "  %s: %s in package %s, %s %s\n", state, f.Path, f.Candidate.Package, f.Product, f.Version)
 		if f.Key != "" && f.Key != resp.Query {

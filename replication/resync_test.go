@@ -252,8 +252,12 @@ func TestSpareCopyCounts(t *testing.T) {
 		}
 	}
 	e := spare[0].push("x", raw(1, 1000))
-	spare[2].stage("x", raw(1, 1000))
-	spare[2].run()
+	for _, n := range spare {
+		if !slices.Contains(c.row(e.Digest).Holders, n.id) {
+			n.stage("x", raw(1, 1000))
+			n.run()
+		}
+	}
 	c.await("three spare holders", c.holders(e.Digest, 3))
 	c.honest(e.Digest)
 }

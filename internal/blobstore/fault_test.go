@@ -250,13 +250,17 @@ func TestReconcileDropsAndAdopts(t *testing.T) {
 		t.Fatal(err)
 	}
 	copyFile(t, src.Path(found.Digest), s.Path(found.Digest))
+	shardless := mustPut(t, s, "shardless", raw(3, 100))
+	if err := os.RemoveAll(filepath.Dir(filepath.Dir(s.Path(shardless.Digest)))); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Remove(s.Path(lost.Digest)); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Reconcile(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if s.Has(lost.Digest) {
+	if s.Has(lost.Digest) || s.Has(shardless.Digest) {
 		t.Error("an entry without a file is still there")
 	}
 	if err := intact(s, found.Digest, b); err != nil {

@@ -174,10 +174,10 @@ func (x *index) list(after catalog.Digest, limit int) ([]Entry, error) {
 	return out, err
 }
 
-// shard returns the digests that start with the two bytes.
-func (x *index) shard(hi, lo byte) (map[catalog.Digest]bool, error) {
+// shard returns the digests of one shard.
+func (x *index) shard(sh shard) (map[catalog.Digest]bool, error) {
 	out := make(map[catalog.Digest]bool)
-	prefix := []byte{hi, lo}
+	prefix := sh[:]
 	err := x.db.View(func(tx *bolt.Tx) error {
 		c := tx.Bucket(blobsBucket).Cursor()
 		for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = c.Next() {

@@ -2,10 +2,12 @@ package blobstore
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"symkeep/internal/cab"
 	"symkeep/internal/catalog"
@@ -18,26 +20,27 @@ func (s *Store) rebuild() error {
 	if err := s.index.clear(); err != nil {
 		return err
 	}
+	shards, err := s.listShards()
+	if err != nil {
+		return err
+	}
 	found := 0
-	for hi := range 256 {
-		for lo := range 256 {
-			names, err := s.shardFiles(byte(hi), byte(lo))
-			if err != nil {
+	for _, sh := range shards {
+		names, err := s.shardFiles(sh)
+		if err != nil {
+			return err
+		}
+		for part := range slices.Chunk(names, rebuildBatch) {
+			var batch []change
+			for _, d := range part {
+				if e, ok := s.describe(d); ok {
+					batch = append(batch, change{d, &e})
+				}
+			}
+			if err := s.index.update(batch...); err != nil {
 				return err
 			}
-			for len(names) > 0 {
-				var batch []change
-				for _, d := range names[:min(len(names), rebuildBatch)] {
-					if e, ok := s.describe(d); ok {
-						batch = append(batch, change{d, &e})
-					}
-				}
-				names = names[min(len(names), rebuildBatch):]
-				if err := s.index.update(batch...); err != nil {
-					return err
-				}
-				found += len(batch)
-			}
+			found += len(batch)
 		}
 	}
 	if found > 0 {
@@ -53,25 +56,52 @@ func (s *Store) NeedsReconcile() bool { return s.dirty }
 // files without an entry, which a crash leaves behind, are taken in, entries
 // without a file are dropped. It may take long; ctx ends it.
 func (s *Store) Reconcile(ctx context.Context) error {
-	for hi := range 256 {
-		for lo := range 256 {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if err := s.reconcileShard(byte(hi), byte(lo)); err != nil {
-				return fmt.Errorf("blob store %s: shard %02x/%02x: %w", s.cfg.Dir, hi, lo, err)
-			}
+	shards, err := s.listShards()
+	if err != nil {
+		return fmt.Errorf("blob store %s: %w", s.cfg.Dir, err)
+	}
+	known := make(map[shard]bool, len(shards))
+	for _, sh := range shards {
+		known[sh] = true
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := s.reconcileShard(sh); err != nil {
+			return fmt.Errorf("blob store %s: shard %s: %w", s.cfg.Dir, sh, err)
 		}
 	}
-	return nil
+	return s.reconcileRest(ctx, known)
 }
 
-func (s *Store) reconcileShard(hi, lo byte) error {
-	indexed, err := s.index.shard(hi, lo)
+// reconcileRest drops entries whose very shard directory is missing.
+func (s *Store) reconcileRest(ctx context.Context, known map[shard]bool) error {
+	var after catalog.Digest
+	for {
+		page, err := s.index.list(after, rebuildBatch)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		for _, e := range page {
+			after = e.Digest
+			if known[shardOf(e.Digest)] {
+				continue
+			}
+			if err := s.forgetMissing(e.Digest); err != nil {
+				return err
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Store) reconcileShard(sh shard) error {
+	indexed, err := s.index.shard(sh)
 	if err != nil {
 		return err
 	}
-	files, err := s.shardFiles(hi, lo)
+	files, err := s.shardFiles(sh)
 	if err != nil {
 		return err
 	}
@@ -157,9 +187,46 @@ func (s *Store) readEntry(d catalog.Digest) (Entry, error) {
 	return e, nil
 }
 
+// shard is the first two bytes of the digests in one directory.
+type shard [2]byte
+
+func shardOf(d catalog.Digest) shard { return shard{d[0], d[1]} }
+
+// String returns the path below blobs/.
+func (sh shard) String() string { return fmt.Sprintf("%02x/%02x", sh[0], sh[1]) }
+
+// listShards returns the shard directories there are.
+func (s *Store) listShards() ([]shard, error) {
+	var out []shard
+	high, err := os.ReadDir(s.path("blobs"))
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range high {
+		hb, err := hex.DecodeString(h.Name())
+		if err != nil || len(hb) != 1 || !h.IsDir() {
+			continue
+		}
+		low, err := os.ReadDir(s.path("blobs", h.Name()))
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range low {
+			lb, err := hex.DecodeString(l.Name())
+			if sh := (shard{hb[0], 0}); err == nil && len(lb) == 1 && l.IsDir() {
+				sh[1] = lb[0]
+				if sh.String() == h.Name()+"/"+l.Name() { // lower case
+					out = append(out, sh)
+				}
+			}
+		}
+	}
+	return out, nil
+}
+
 // shardFiles lists the blobs of one shard directory, which may be missing.
-func (s *Store) shardFiles(hi, lo byte) ([]catalog.Digest, error) {
-	dir := s.path("blobs", fmt.Sprintf("%02x", hi), fmt.Sprintf("%02x", lo))
+func (s *Store) shardFiles(sh shard) ([]catalog.Digest, error) {
+	dir := s.path("blobs", sh.String())
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -170,7 +237,7 @@ func (s *Store) shardFiles(hi, lo byte) ([]catalog.Digest, error) {
 	var out []catalog.Digest
 	for _, e := range entries {
 		d, err := catalog.ParseDigest(e.Name())
-		if err != nil || d.String() != e.Name() || d[0] != hi || d[1] != lo {
+		if err != nil || d.String() != e.Name() || shardOf(d) != sh {
 			s.log.Warn("file in the blob store is none of ours", "path", dir, "name", e.Name())
 			continue
 		}

@@ -68,6 +68,11 @@ func (n *Node) UploadState(ctx context.Context, u symhttp.Upload) (symhttp.Uploa
 	s := n.uploads.sessions[u.Digest]
 	n.uploads.mu.Unlock()
 	if s == nil {
+		release, err := n.blobs.Reserve(f.Size) // a full disk is told before the bytes are sent
+		if err != nil {
+			return symhttp.UploadState{}, err
+		}
+		release()
 		return symhttp.UploadState{Length: f.Size}, nil
 	}
 	return symhttp.UploadState{Offset: s.acked(), Length: f.Size}, nil

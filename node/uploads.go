@@ -68,11 +68,13 @@ func (n *Node) UploadState(ctx context.Context, u symhttp.Upload) (symhttp.Uploa
 	s := n.uploads.sessions[u.Digest]
 	n.uploads.mu.Unlock()
 	if s == nil {
-		release, err := n.blobs.Reserve(f.Size) // a full disk is told before the bytes are sent
-		if err != nil {
-			return symhttp.UploadState{}, err
+		if u.Length > 0 { // bytes are about to come: a full disk is told first
+			release, err := n.blobs.Reserve(f.Size)
+			if err != nil {
+				return symhttp.UploadState{}, err
+			}
+			release()
 		}
-		release()
 		return symhttp.UploadState{Length: f.Size}, nil
 	}
 	return symhttp.UploadState{Offset: s.acked(), Length: f.Size}, nil

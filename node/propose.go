@@ -17,6 +17,7 @@ import (
 const (
 	proposeTimeout = 15 * time.Second
 	proposePause   = 100 * time.Millisecond
+	forwardTimeout = 4 * time.Second // one attempt; the leader may be cut off, and another one elected
 )
 
 // propose commits cmd through the leader, wherever that is, and waits until this
@@ -38,7 +39,7 @@ func (n *Node) propose(ctx context.Context, cmd raftfsm.Command) (raftfsm.Result
 			}
 			return res, res.AsError()
 		}
-		if !errors.Is(err, catalog.ErrUnavailable) && !errors.Is(err, api.ErrNotLeader) {
+		if errors.Is(err, errNoCluster) || !retriable(ctx, err) {
 			return raftfsm.Result{}, err
 		}
 		select {
@@ -47,6 +48,13 @@ func (n *Node) propose(ctx context.Context, cmd raftfsm.Command) (raftfsm.Result
 		case <-time.After(proposePause):
 		}
 	}
+}
+
+// retriable reports whether another attempt may do better: the end of an attempt's
+// own time is no reason to give up.
+func retriable(ctx context.Context, err error) bool {
+	return errors.Is(err, catalog.ErrUnavailable) || errors.Is(err, api.ErrNotLeader) ||
+		errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil
 }
 
 func (n *Node) proposeOnce(ctx context.Context, b []byte) (raftfsm.Result, error) {
@@ -61,6 +69,8 @@ func (n *Node) proposeOnce(ctx context.Context, b []byte) (raftfsm.Result, error
 	if id == "" {
 		return raftfsm.Result{}, errNoLeader
 	}
+	ctx, cancel := context.WithTimeout(ctx, forwardTimeout)
+	defer cancel()
 	raw, err := n.peers.Propose(ctx, n.peerAddr(catalog.NodeID(id), string(addr)), b)
 	if err != nil {
 		return raftfsm.Result{}, err

@@ -126,8 +126,8 @@ func memberlistConfig(cfg Config, t *table) (*memberlist.Config, error) {
 		mc.ProbeInterval = cfg.ProbeInterval
 		mc.ProbeTimeout = min(mc.ProbeTimeout, cfg.ProbeInterval)
 	}
-	mc.TCPTimeout = 3 * time.Second // Run waits for at most one dial
-	mc.DeadNodeReclaimTime = 10 * time.Second
+	mc.TCPTimeout = 3 * time.Second      // Run waits for at most one dial
+	mc.DeadNodeReclaimTime = time.Second // names are random: who comes with one has its data directory
 	mc.GossipToTheDeadTime = 30 * time.Second
 	mc.Delegate, mc.Events, mc.Alive, mc.Ping = t, t, t, t
 	mc.LogOutput = nil

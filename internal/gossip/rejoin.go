@@ -14,7 +14,8 @@ const (
 	// settle is how long after the start Run joins live nodes as well. A node
 	// that comes back at a new address is refused as a conflict until its old
 	// entry has been dead for DeadNodeReclaimTime, and nothing repeats its word.
-	settle = time.Minute
+	settle      = time.Minute
+	settleEvery = 2 * time.Second // interval until then, if RejoinEvery is longer
 )
 
 // Run rejoins nodes that are missing and spreads changes of the meta, until ctx
@@ -29,16 +30,20 @@ func (g *Gossip) Run(ctx context.Context) error {
 }
 
 func (g *Gossip) rejoin(ctx context.Context) error {
-	tick := time.NewTicker(g.cfg.RejoinEvery)
-	defer tick.Stop()
 	for {
 		if addrs := g.missing(); len(addrs) > 0 {
 			if _, err := g.Join(ctx, addrs); err != nil && ctx.Err() == nil {
 				g.log.Debug("rejoin got no answer", "err", err)
 			}
 		}
+		every := g.cfg.RejoinEvery
+		if time.Since(g.start) < settle {
+			every = min(every, settleEvery)
+		}
+		tick := time.NewTimer(every)
 		select {
 		case <-ctx.Done():
+			tick.Stop()
 			return nil
 		case <-tick.C:
 		}

@@ -113,6 +113,7 @@ func New(cfg Config) (n *Node, err error) {
 	n.repl, err = replication.New(replication.Config{
 		Self: n.id.Node, Store: n.blobs, Catalog: c, Proposer: c, Peers: peers{n}, Logger: n.log,
 		Alive:  func(id catalog.NodeID) bool { return !n.foundDead(id) },
+		Down:   n.longGone,
 		Synced: n.markSynced,
 	})
 	return n, err
@@ -266,7 +267,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 
 	for _, work := range []func(context.Context) error{
 		n.listener.Run, n.gossip.Run, n.runAnnounce, n.runLeadership, n.runValidator,
-		n.runSessions, n.runChanges, n.runReplication, n.runShare, n.runSettingsCheck,
+		n.runSessions, n.runChanges, n.runPeerChanges, n.runReplication, n.runShare, n.runSettingsCheck,
 	} {
 		core.Go(func() error { return work(coreCtx) })
 	}

@@ -3,10 +3,12 @@ package node
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/hashicorp/raft"
 
 	"symkeep/internal/catalog"
+	"symkeep/internal/gossip"
 	"symkeep/raftfsm"
 	"symkeep/symhttp"
 )
@@ -81,6 +83,33 @@ func (n *Node) runChanges(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// goneFor is how long a member must have been dead before its copies are made
+// anew elsewhere.
+const goneFor = 15 * time.Minute
+
+// runPeerChanges hurries replication along when a node may have come back.
+func (n *Node) runPeerChanges(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-n.gossip.Changed():
+			n.repl.Hurry()
+		}
+	}
+}
+
+// longGone returns the members that have been dead for goneFor, by this node's
+// own watch.
+func (n *Node) longGone() (ids []catalog.NodeID) {
+	for _, p := range n.gossip.Peers() {
+		if (p.State == gossip.Dead || p.State == gossip.Left) && time.Since(p.LastSeen) > goneFor {
+			ids = append(ids, p.NodeID)
+		}
+	}
+	return ids
 }
 
 // runSettingsCheck compares the flags of this node with the committed settings,

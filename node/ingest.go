@@ -18,9 +18,6 @@ import (
 // cluster time.
 const packageLease = 30 * time.Minute
 
-// announceTimeout bounds the search for copies that the catalog does not know.
-const announceTimeout = 5 * time.Second
-
 // receiptChunk bounds the receipts of one command, well below its byte limit.
 const receiptChunk = 400
 
@@ -42,8 +39,7 @@ func (n *Node) OpenPackage(ctx context.Context, r api.OpenRequest) (api.OpenResp
 }
 
 // AddFiles lists files of an open package, and returns which blobs are to be
-// uploaded. Copies that members got from a push that did not come to its commit
-// are not in the catalog: they are looked for, recorded and not asked for again.
+// uploaded.
 func (n *Node) AddFiles(ctx context.Context, id catalog.PackageID, r api.AddFilesRequest) (api.AddFilesResponse, error) {
 	if len(r.Files) > api.MaxFilesPerRequest {
 		return api.AddFilesResponse{}, fmt.Errorf("package %s: %d files in one request, at most %d: %w", id, len(r.Files), api.MaxFilesPerRequest, catalog.ErrInvalid)
@@ -72,18 +68,7 @@ func (n *Node) AddFiles(ctx context.Context, id catalog.PackageID, r api.AddFile
 		}
 		cmd.Files = append(cmd.Files, raftfsm.FileEntry(f))
 	}
-	if err := flush(); err != nil || len(out.Lacking) == 0 {
-		return out, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, announceTimeout)
-	defer cancel()
-	lacking, err := n.recordChunk(ctx, out.Lacking)
-	if err != nil {
-		n.log.Debug("copies not looked for", "package", string(id), "err", err)
-		return out, nil // sending them again is never wrong
-	}
-	out.Lacking = append([]catalog.Digest{}, lacking...)
-	return out, nil
+	return out, flush()
 }
 
 // RenewLease keeps an open package from expiring.

@@ -55,6 +55,7 @@ type Node struct {
 	notifier *notify.Worker
 	lease    *negativeLease
 	uploads  *uploadTable
+	receipts chan receiptJob
 
 	readyTerm atomic.Uint64 // term in which this leader may answer reads
 	leaving   atomic.Bool
@@ -76,7 +77,7 @@ func New(cfg Config) (n *Node, err error) {
 		return nil, err
 	}
 	n = &Node{cfg: cfg, log: cfg.Logger, started: time.Now(), entered: make(chan struct{}), metrics: prometheus.NewRegistry()}
-	n.uploads = newUploadTable()
+	n.uploads, n.receipts = newUploadTable(), make(chan receiptJob)
 	n.lease = &negativeLease{round: n.confirmApplied}
 	defer func() {
 		if err != nil {
@@ -267,7 +268,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 
 	for _, work := range []func(context.Context) error{
 		n.listener.Run, n.gossip.Run, n.runAnnounce, n.runLeadership, n.runValidator,
-		n.runSessions, n.runChanges, n.runPeerChanges, n.runReplication, n.runShare, n.runSettingsCheck,
+		n.runSessions, n.runReceipts, n.runChanges, n.runPeerChanges, n.runReplication, n.runShare, n.runSettingsCheck,
 	} {
 		core.Go(func() error { return work(coreCtx) })
 	}

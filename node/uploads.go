@@ -149,7 +149,11 @@ func (n *Node) Upload(ctx context.Context, u symhttp.Upload, body io.Reader) (ca
 	if err != nil {
 		return catalog.Receipt{}, err
 	}
-	return n.repl.Replicate(ctx, u.Digest, f.Size, packed, n.quorum())
+	r, err := n.repl.Replicate(ctx, u.Digest, f.Size, packed, n.quorum())
+	if err != nil {
+		return catalog.Receipt{}, err
+	}
+	return r, n.recordReceipt(ctx, r)
 }
 
 // receiveInTurn is receive, for a bounded number of uploads at a time.

@@ -89,14 +89,23 @@ func (n *Node) runChanges(ctx context.Context) error {
 // anew elsewhere.
 const goneFor = 15 * time.Minute
 
-// runPeerChanges hurries replication along when a node may have come back.
+// runPeerChanges hurries replication along when a node may have come back, and has
+// it look at everything when one is found to be long gone.
 func (n *Node) runPeerChanges(ctx context.Context) error {
+	look := time.NewTicker(time.Minute)
+	defer look.Stop()
+	var gone []catalog.NodeID
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-n.gossip.Changed():
 			n.repl.Hurry()
+		case <-look.C:
+			if now := n.longGone(); !slices.Equal(now, gone) {
+				gone = now
+				n.repl.Rescan()
+			}
 		}
 	}
 }

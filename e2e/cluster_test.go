@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -122,15 +124,20 @@ func diskDir(t testing.TB) string {
 	return dir
 }
 
-// freeAddr returns a loopback address whose port is free for TCP and UDP.
+// freeAddr returns a loopback address whose port is free for TCP and UDP. The port
+// lies below those that the system gives to outgoing connections, so that nobody
+// takes it while its node is down; it is returned once only.
 func freeAddr(t testing.TB) string {
 	t.Helper()
-	for range 50 {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
+	for range 200 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(22_000))
+		if _, taken := takenAddrs.LoadOrStore(addr, true); taken {
+			continue
 		}
-		addr := ln.Addr().String()
+		ln, err := net.Listen("tcp", addr)
+		if err != nil {
+			continue
+		}
 		pc, err := net.ListenPacket("udp", addr)
 		ln.Close()
 		if err == nil {
@@ -141,6 +148,8 @@ func freeAddr(t testing.TB) string {
 	t.Fatal("no port is free for TCP and UDP")
 	return ""
 }
+
+var takenAddrs sync.Map
 
 // start runs the node's process and returns once it listens.
 func (n *node) start() {

@@ -121,6 +121,7 @@ func TestKillValidator(t *testing.T) {
 }
 
 func TestWipedFollower(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, nil)
 	var results []api.Result
 	for i := range 5 {
@@ -157,13 +158,7 @@ func TestWipedFollower(t *testing.T) {
 		n.start()
 	}
 	c.waitHealthy(3, 60*time.Second)
-	eventually(t, 10*time.Second, victim.name+" asks again", func() error { // its breaker holds for 5 s
-		resp, err := once(victim, unknownKey)
-		if err == nil {
-			resp.Body.Close()
-		}
-		return err
-	})
+	missAgain(t, victim)
 	for _, n := range c.nodes {
 		checkMiss(t, n)
 	}
@@ -171,6 +166,7 @@ func TestWipedFollower(t *testing.T) {
 }
 
 func TestRestarts(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, nil)
 	var results []api.Result
 	for i := range 3 {

@@ -145,6 +145,20 @@ func checkMiss(t testing.TB, n *node) {
 	}
 }
 
+// missAgain waits until a node answers unknown keys that could not do so a moment
+// ago: its breaker holds for 5 s.
+func missAgain(t testing.TB, n *node) {
+	t.Helper()
+	eventually(t, 10*time.Second, n.name+" answers unknown keys", func() error {
+		resp, err := once(n, unknownKey)
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err
+	})
+	checkMiss(t, n)
+}
+
 // wantReset returns nil if the node answers an unknown key by a reset of the
 // connection, soon.
 func wantReset(n *node) error {

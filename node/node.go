@@ -55,7 +55,7 @@ type Node struct {
 	notifier *notify.Worker
 	lease    *negativeLease
 	uploads  *uploadTable
-	receipts chan receiptJob
+	receipts chan catalog.Receipt
 
 	readyTerm atomic.Uint64 // term in which this leader may answer reads
 	leaving   atomic.Bool
@@ -77,7 +77,7 @@ func New(cfg Config) (n *Node, err error) {
 		return nil, err
 	}
 	n = &Node{cfg: cfg, log: cfg.Logger, started: time.Now(), entered: make(chan struct{}), metrics: prometheus.NewRegistry()}
-	n.uploads, n.receipts = newUploadTable(), make(chan receiptJob)
+	n.uploads, n.receipts = newUploadTable(), make(chan catalog.Receipt, receiptQueue)
 	n.lease = &negativeLease{round: n.confirmApplied}
 	defer func() {
 		if err != nil {

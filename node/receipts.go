@@ -7,27 +7,17 @@ import (
 	"symkeep/raftfsm"
 )
 
-// A receiptJob is the receipt of one finished upload on its way into the log.
-type receiptJob struct {
-	receipt catalog.Receipt
-	done    chan error // capacity 1
-}
+// receiptQueue bounds the receipts that wait to be recorded.
+const receiptQueue = 4096
 
-// recordReceipt makes the copies of an uploaded blob known to the cluster, so that
-// nobody is asked for it again and that it is collected if its package never
-// comes to a commit.
-func (n *Node) recordReceipt(ctx context.Context, r catalog.Receipt) error {
-	job := receiptJob{r, make(chan error, 1)}
+// recordReceipt has the copies of an uploaded blob made known to the cluster soon,
+// so that nobody is asked for it again and that it is collected if its package
+// never comes to a commit. It does not wait: a commit confirms and records every
+// copy itself, so a receipt that is lost here costs nothing but that work.
+func (n *Node) recordReceipt(r catalog.Receipt) {
 	select {
-	case n.receipts <- job:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select {
-	case err := <-job.done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
+	case n.receipts <- r:
+	default:
 	}
 }
 
@@ -37,32 +27,24 @@ func (n *Node) runReceipts(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case job := <-n.receipts:
-			n.proposeReceipts(ctx, n.moreReceipts(job))
+		case r := <-n.receipts:
+			batch := n.moreReceipts(r)
+			if _, err := n.propose(ctx, raftfsm.PutReceipts{Receipts: batch}); err != nil && ctx.Err() == nil {
+				n.log.Warn("copies not recorded yet, the commit will", "blobs", len(batch), "err", err)
+			}
 		}
 	}
 }
 
-func (n *Node) moreReceipts(first receiptJob) []receiptJob {
-	jobs := []receiptJob{first}
-	for len(jobs) < receiptChunk {
+func (n *Node) moreReceipts(first catalog.Receipt) []catalog.Receipt {
+	batch := []catalog.Receipt{first}
+	for len(batch) < receiptChunk {
 		select {
-		case job := <-n.receipts:
-			jobs = append(jobs, job)
+		case r := <-n.receipts:
+			batch = append(batch, r)
 		default:
-			return jobs
+			return batch
 		}
 	}
-	return jobs
-}
-
-func (n *Node) proposeReceipts(ctx context.Context, jobs []receiptJob) {
-	var cmd raftfsm.PutReceipts
-	for _, job := range jobs {
-		cmd.Receipts = append(cmd.Receipts, job.receipt)
-	}
-	_, err := n.propose(ctx, cmd)
-	for _, job := range jobs {
-		job.done <- err
-	}
+	return batch
 }

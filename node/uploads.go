@@ -153,7 +153,8 @@ func (n *Node) Upload(ctx context.Context, u symhttp.Upload, body io.Reader) (ca
 	if err != nil {
 		return catalog.Receipt{}, err
 	}
-	return r, n.recordReceipt(ctx, r)
+	n.recordReceipt(r)
+	return r, nil
 }
 
 // receiveInTurn is receive, for a bounded number of uploads at a time.

@@ -85,7 +85,7 @@ func (n *Node) lead(ctx context.Context, c *consensus) {
 
 // takeOffice makes sure that everything committed by earlier leaders is applied
 // here, and that the newest entry is one the catalog sees, so that a commit index
-// can be waited for. A new cluster is created.
+// can be waited for. A new cluster is created, with its founder as first member.
 func (n *Node) takeOffice(ctx context.Context, c *consensus, term uint64) error {
 	if err := c.raft.Barrier(barrierTimeout).Error(); err != nil {
 		return fmt.Errorf("barrier: %w", err)
@@ -93,6 +93,11 @@ func (n *Node) takeOffice(ctx context.Context, c *consensus, term uint64) error 
 	if n.fsm.ClusterID() == "" {
 		create := raftfsm.CreateCluster{ClusterID: n.ClusterID(), Settings: n.cfg.Settings, At: time.Now().UTC()}
 		if _, err := n.propose(ctx, create); err != nil {
+			return err
+		}
+	}
+	if len(n.members()) == 0 { // before anybody who joins can take the founder's name
+		if _, err := n.propose(ctx, raftfsm.PutMember{Member: n.self()}); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -153,8 +154,12 @@ func (n *Node) judgeHealth(st *api.ClusterStatus) {
 			usable++
 		}
 	}
-	if st.Leader == "" {
+	leads := func(s api.NodeStatus) bool { return s.ID == st.Leader }
+	switch {
+	case st.Leader == "":
 		reasons = append(reasons, "there is no leader: packages cannot be pushed")
+	case !slices.ContainsFunc(st.Nodes, leads):
+		reasons = append(reasons, fmt.Sprintf("the leader %s is not in the member table", st.Leader))
 	}
 	if want := targetVoters(eligible); voters < want && voters > 0 {
 		reasons = append(reasons, fmt.Sprintf("%d of %d votes given: a node is catching up", voters, want))

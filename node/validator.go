@@ -175,21 +175,21 @@ func (n *Node) judge(ctx context.Context, p catalog.Package, token uint64) (raft
 // calls release when the child is done.
 func (n *Node) childFiles(ctx context.Context, p catalog.Package) (files []childFile, release func(), err error) {
 	var releases []func()
-	release = func() {
+	releaseAll := func() {
 		for _, r := range releases {
 			r()
 		}
 	}
 	defer func() {
 		if err != nil {
-			release()
+			releaseAll()
 		}
 	}()
 	paths := map[catalog.Digest]string{}
 	for after := -1; ; {
 		page, err := n.fsm.Files(p.ID, after, receiptChunk)
 		if err != nil || len(page) == 0 {
-			return files, release, err
+			return files, releaseAll, err
 		}
 		for _, f := range page {
 			after = f.No

@@ -36,14 +36,14 @@ func TestKillLeaderDuringPushes(t *testing.T) {
 		running[i] = startPush(t, urls(rest[i%2], rest[1-i%2]), fmt.Sprintf("part%d", i), dirs[i])
 	}
 	judged := 0
-	eventually(t, 60*time.Second, "packages under way", func() error {
+	eventually(t, 60*time.Second, "some of the packages good", func() error {
 		st, err := rest[0].status()
 		if err != nil {
 			return err
 		}
 		all, good := packagesOf(st)
-		if judged = good; all < 4 {
-			return fmt.Errorf("%d packages", all)
+		if judged = good; good < 2 {
+			return fmt.Errorf("%d packages, %d good", all, good)
 		}
 		return nil
 	})

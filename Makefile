@@ -7,7 +7,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 BUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 FUZZTIME ?= 30s
 
-.PHONY: help build cross test race fuzz lint bench e2e demo clean
+.PHONY: help build cross test race fuzz lint corpus bench e2e demo clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -34,6 +34,9 @@ fuzz: ## run every fuzz target for FUZZTIME each
 lint: ## formatting, vet, static checks
 	@test -z "$$(gofmt -l $$(git ls-files "*.go"))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files "*.go"); exit 1; }
 	go vet ./...
+
+corpus: ## the same checks over a folder of symbol files: make corpus CORPUS=DIR
+	SYMKEEP_CORPUS=$(CORPUS) go test -tags corpus -count 1 -run Corpus ./internal/validate ./internal/cab
 
 bench: ## benchmarks, each against a peer measured in the same run
 	go test -run '^$$' -bench . -benchtime 2s ./...

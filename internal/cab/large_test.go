@@ -1,3 +1,5 @@
+//go:build large
+
 package cab_test
 
 import (
@@ -47,9 +49,6 @@ func (in largeInput) sum(t *testing.T) [32]byte {
 // TestLargeFiles packs files around the limit of a cabinet and reads them with
 // real readers. It takes two minutes and 2.2 GB of disk.
 func TestLargeFiles(t *testing.T) {
-	if os.Getenv("SYMKEEP_LARGE") == "" {
-		t.Skip("SYMKEEP_LARGE is not set")
-	}
 	for _, tt := range []struct {
 		name string
 		in   largeInput

@@ -43,7 +43,7 @@ type Config struct {
 	// RejoinEvery is the interval of the rejoin loop; 0 means 15 s.
 	RejoinEvery time.Duration
 	// ProbeInterval is the interval of failure detection; 0 means 1 s. A silent
-	// node is dead after about 4 of them.
+	// node is dead after 4 to 8 of them, and the time to notice.
 	ProbeInterval time.Duration
 	// Logger receives memberlist's own lines too, at debug and warn.
 	Logger *slog.Logger
@@ -126,6 +126,7 @@ func memberlistConfig(cfg Config, t *table) (*memberlist.Config, error) {
 		mc.ProbeInterval = cfg.ProbeInterval
 		mc.ProbeTimeout = min(mc.ProbeTimeout, cfg.ProbeInterval)
 	}
+	mc.SuspicionMaxTimeoutMult = 2       // not 6: in a small cluster hardly anybody is there to confirm
 	mc.TCPTimeout = 3 * time.Second      // Run waits for at most one dial
 	mc.DeadNodeReclaimTime = time.Second // names are random: who comes with one has its data directory
 	mc.GossipToTheDeadTime = 30 * time.Second

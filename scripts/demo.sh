@@ -45,15 +45,15 @@ show() { # show COMMAND...: print it, then run it
 }
 tool() { command -v "$1-19" || command -v "$1"; }
 
-failed() {
-	echo "demo.sh: line $1 failed; what the nodes logged last:" >&2
-	tail -n 5 "$dir"/n?.log >&2 || true
+failed() { # on the way out, if it is not a good one
+	echo "demo.sh: failed with status $1; what was said last:" >&2
+	tail -n 5 "$dir"/*.log >&2 || true
 	stop >&2 || true
 }
 stop
 rm -rf "$dir"
 mkdir -p "$dir/desk"
-trap 'failed $LINENO' ERR
+trap 'code=$?; [ $code = 0 ] || failed $code' EXIT
 
 say "Programs for Linux and Windows, compiled here"
 # Without Breakpad's dump_syms the .sym is made from the symbol table.
@@ -90,11 +90,11 @@ for i in $(seq 600); do
 done
 
 say "A build pushes to the first node, and is told the verdict"
-show $bin push --server "$one" --product demo --version 1.0 "$dir/build/good" 2>/dev/null
+show $bin push --server "$one" --product demo --version 1.0 "$dir/build/good" 2>"$dir/push.log"
 
 say "A build whose PDB is of another link is told so, and nothing of it is served"
 code=0
-show $bin push --server "$one" --product demo --version 1.1 "$dir/build/mismatch" 2>/dev/null || code=$?
+show $bin push --server "$one" --product demo --version 1.1 "$dir/build/mismatch" 2>"$dir/push.log" || code=$?
 echo "exit status $code"
 [ $code = 3 ]
 

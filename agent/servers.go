@@ -162,7 +162,11 @@ func (p *servers) verify(ctx context.Context, no int) error {
 }
 
 // learn records the cluster of a server. The first one heard is that of the push.
+// A node that belongs to none yet is on its way into one: another may serve.
 func (p *servers) learn(no int, cluster catalog.ClusterID) error {
+	if cluster == "" {
+		return fmt.Errorf("%s: has not joined a cluster yet: %w", p.list[no].Base(), catalog.ErrUnavailable)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.cluster == "" {

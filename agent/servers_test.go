@@ -130,6 +130,27 @@ func TestOtherClusterRefused(t *testing.T) {
 	}
 }
 
+// TestNodeWithoutCluster: a wiped node that is on its way back into the cluster is
+// no server of another one.
+func TestNodeWithoutCluster(t *testing.T) {
+	list := []agent.Server{&node{name: "joined", cluster: "one"}, &node{name: "fresh"}, &node{name: "other", cluster: "one"}}
+	p := agent.NewPool(list, time.Minute, &events{})
+	if err := p.Learn(0, list[0]); err != nil {
+		t.Fatal(err)
+	}
+	var asked []string
+	err := p.Do(t.Context(), func(_ context.Context, s agent.Server) error {
+		asked = append(asked, s.Base())
+		if s.Base() == "joined" {
+			return errBusy
+		}
+		return nil
+	})
+	if want := []string{"joined", "other"}; err != nil || !slices.Equal(asked, want) {
+		t.Errorf("asked %q, %v, want %q and success", asked, err, want)
+	}
+}
+
 func TestCancelledWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stop := errors.New("stop")

@@ -106,11 +106,12 @@ func TestNewPackageID(t *testing.T) {
 func TestNegativeLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rounds, fail := 0, error(nil)
-		l := &negativeLease{round: func(context.Context) error {
+		l := newNegativeLease(func(context.Context) error {
 			rounds++
 			time.Sleep(10 * time.Millisecond)
 			return fail
-		}}
+		})
+		defer l.stop()
 		ctx := context.Background()
 		var wg sync.WaitGroup
 		for range 5 { // shared round

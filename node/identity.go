@@ -61,6 +61,23 @@ func (id *identity) setCluster(c catalog.ClusterID) error {
 	return nil
 }
 
+// found makes up the cluster that this node is about to found, and notes that, so
+// that a start after a crash knows it was not joining one.
+func (id *identity) found() (catalog.ClusterID, error) {
+	c := uuid.NewString()
+	return catalog.ClusterID(c), writeID(id.dir, "founding", c)
+}
+
+// isFounding reports whether this node began to found its cluster and may not
+// have come to its first log entry.
+func (id *identity) isFounding() (bool, error) {
+	c, err := readID(filepath.Join(id.dir, "founding"))
+	return c != "" && catalog.ClusterID(c) == id.Cluster, err
+}
+
+// founded says that the log has its first entry.
+func (id *identity) founded() error { return os.Remove(filepath.Join(id.dir, "founding")) }
+
 // readID returns the UUID in a file, empty when there is none.
 func readID(path string) (string, error) {
 	b, err := os.ReadFile(path)

@@ -20,6 +20,8 @@ const (
 	leaseTime   = time.Second
 	missTimeout = 2 * time.Second
 	breakerTime = 5 * time.Second
+
+	confirmTimeout = 10 * time.Second // for others than misses
 ) // half of missTimeout is for the leader, half for the other members
 
 // errNobodySays is the answer when neither this node nor another one can stand
@@ -31,10 +33,15 @@ var errNobodySays = fmt.Errorf("no node can vouch that the key is unknown: %w", 
 type negativeLease struct {
 	round func(ctx context.Context) error // confirms and waits until applied
 
+	base    context.Context // ends with the node: a round belongs to no request
+	end     context.CancelFunc
+	running sync.WaitGroup
+
 	mu      sync.Mutex
 	started time.Time // of the newest round that succeeded
-	running *round
+	current *round    // nil when none is under way
 	broken  time.Time // until then nobody is asked
+	stopped bool
 }
 
 type round struct {
@@ -42,29 +49,61 @@ type round struct {
 	err  error
 }
 
+func newNegativeLease(round func(context.Context) error) *negativeLease {
+	l := &negativeLease{round: round}
+	l.base, l.end = context.WithCancel(context.Background())
+	return l
+}
+
+// stop ends the round under way and allows no more. It may be called again.
+func (l *negativeLease) stop() {
+	l.mu.Lock()
+	l.stopped = true
+	l.mu.Unlock()
+	l.end()
+	l.running.Wait()
+}
+
 // held reports whether the lease is valid now.
 func (l *negativeLease) held() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.started.IsZero() && time.Since(l.started) < leaseTime
+	return !l.started.IsZero() && elapsed(l.started, time.Now()) < leaseTime
 }
 
-// acquire returns nil once the lease is held. It joins a round under way, which
-// is shared, so it is not cancelled with ctx.
+// misses runs look under the lease, until look finds something or the lease was
+// still held after it: only then was the state that look saw new enough for a
+// miss, however long a round or look itself took.
+func (l *negativeLease) misses(ctx context.Context, look func() (found bool, err error)) error {
+	for {
+		if err := l.acquire(ctx); err != nil {
+			return err
+		}
+		if found, err := look(); found || err != nil || l.held() {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// acquire returns nil once a round has succeeded, perhaps one that was under way.
+// The round is shared, so it is not cancelled with ctx.
 func (l *negativeLease) acquire(ctx context.Context) error {
 	if l.held() {
 		return nil
 	}
 	l.mu.Lock()
-	if time.Now().Before(l.broken) {
+	if l.stopped || time.Now().Before(l.broken) {
 		l.mu.Unlock()
 		return errNobodySays
 	}
-	r := l.running
+	r := l.current
 	if r == nil {
 		r = &round{done: make(chan struct{})}
-		l.running = r
-		go l.run(r)
+		l.current = r
+		l.running.Go(func() { l.run(r) })
 	}
 	l.mu.Unlock()
 	select {
@@ -76,7 +115,7 @@ func (l *negativeLease) acquire(ctx context.Context) error {
 }
 
 func (l *negativeLease) run(r *round) {
-	ctx, cancel := context.WithTimeout(context.Background(), missTimeout)
+	ctx, cancel := context.WithTimeout(l.base, missTimeout)
 	defer cancel()
 	started := time.Now()
 	r.err = l.round(ctx)
@@ -84,7 +123,7 @@ func (l *negativeLease) run(r *round) {
 	if r.err == nil {
 		l.started = started
 	}
-	l.running = nil
+	l.current = nil
 	l.mu.Unlock()
 	close(r.done)
 }
@@ -99,15 +138,21 @@ func (l *negativeLease) trip() {
 // confirmApplied is the round: the leader, confirmed by a quorum, names its commit
 // index, and this node waits until it has applied that.
 //
-// While there is no leader it asks again until ctx ends.
+// While there is no leader it asks again until ctx ends, for confirmTimeout at
+// most. Errors wrap catalog.ErrUnavailable.
 func (n *Node) confirmApplied(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
+	defer cancel()
 	for {
 		index, err := n.readIndex(ctx)
 		if err == nil {
-			return n.fsm.WaitApplied(ctx, index)
+			if err = n.fsm.WaitApplied(ctx, index); err == nil {
+				return nil
+			}
+			return fmt.Errorf("this node is behind the cluster: %v: %w", err, catalog.ErrUnavailable)
 		}
 		if !pause(ctx, proposePause/2) {
-			return err
+			return fmt.Errorf("no leader confirms what is committed: %v: %w", err, catalog.ErrUnavailable)
 		}
 	}
 }
@@ -138,13 +183,32 @@ func (n *Node) ReadIndex(context.Context) (uint64, error) {
 		return 0, fmt.Errorf("node %s: %w", n.name, api.ErrNotLeader)
 	}
 	term, index := c.raft.CurrentTerm(), c.raft.CommitIndex()
+	if err := n.vouches(); err != nil {
+		return 0, err
+	}
 	if err := c.raft.VerifyLeader().Error(); err != nil {
 		return 0, fmt.Errorf("node %s: %v: %w", n.name, err, api.ErrNotLeader)
+	}
+	if err := n.vouches(); err != nil {
+		return 0, err
 	}
 	if c.raft.CurrentTerm() != term {
 		return 0, fmt.Errorf("node %s: term changed: %w", n.name, api.ErrNotLeader)
 	}
 	return index, nil
+}
+
+// vouches is an error while raft's word that this node leads is worth little:
+// after a standstill, and while leadership is handed over, which another node may
+// have taken before the quorum notices.
+func (n *Node) vouches() error {
+	if n.handing.Load() > 0 {
+		return fmt.Errorf("node %s: leadership is being handed over: %w", n.name, api.ErrNotLeader)
+	}
+	if !n.pulse.steady() {
+		return fmt.Errorf("node %s: stood still a moment ago: %w", n.name, api.ErrNotLeader)
+	}
+	return nil
 }
 
 // Locate returns the candidate that answers the first of keys that has one. Errors
@@ -158,20 +222,35 @@ func (n *Node) Locate(ctx context.Context, keys []symid.Key) (catalog.Candidate,
 	if c, ok, err := n.lookupHere(index); ok || err != nil {
 		return c, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, missTimeout/2)
-	defer cancel()
-	err := n.lease.acquire(ctx)
-	if err == nil {
-		c, ok, err := n.lookupHere(index) // after the lease: the order makes it true
-		if !ok && err == nil {
-			err = catalog.ErrNotFound
-		}
-		return c, err
-	}
-	if errors.Is(err, errNobodySays) {
+	r, err := n.lookupLeased(ctx, index)
+	switch {
+	case err == nil && r.found:
+		return r.Candidate, nil
+	case err == nil:
+		return catalog.Candidate{}, catalog.ErrNotFound
+	case errors.Is(err, errNobodySays):
 		return catalog.Candidate{}, err
 	}
-	return n.lookupElsewhere(index)
+	return n.lookupElsewhere(ctx, index)
+}
+
+// A lookedUp is what a lookup came to.
+type lookedUp struct {
+	catalog.Candidate
+	found bool
+}
+
+// lookupLeased looks the keys up under this node's own lease, for half the time
+// that a miss may take.
+func (n *Node) lookupLeased(ctx context.Context, index []symid.IndexKey) (r lookedUp, err error) {
+	ctx, cancel := context.WithTimeout(ctx, missTimeout/2)
+	defer cancel()
+	err = n.lease.misses(ctx, func() (bool, error) {
+		var err error
+		r.Candidate, r.found, err = n.lookupHere(index)
+		return r.found, err
+	})
+	return r, err
 }
 
 func (n *Node) lookupHere(index []symid.IndexKey) (catalog.Candidate, bool, error) {
@@ -188,20 +267,22 @@ func (n *Node) lookupHere(index []symid.IndexKey) (catalog.Candidate, bool, erro
 }
 
 // lookupElsewhere asks every other member at once; the first that may answer does.
-func (n *Node) lookupElsewhere(index []symid.IndexKey) (catalog.Candidate, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), missTimeout/2)
-	defer cancel()
+func (n *Node) lookupElsewhere(ctx context.Context, index []symid.IndexKey) (catalog.Candidate, error) {
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	ctx, cancel := context.WithTimeout(ctx, missTimeout/2)
+	defer cancel() // before the wait: the others need not answer any more
 	others := n.otherMembers()
 	answers := make(chan *api.LookupResponse, len(others))
 	for _, m := range others {
-		go func() {
+		asking.Go(func() {
 			r, err := n.peers.Lookup(ctx, n.peerAddr(m.ID, m.PeerAddr), index)
 			if err != nil {
 				answers <- nil
 				return
 			}
 			answers <- &r
-		}()
+		})
 	}
 	for range others {
 		if r := <-answers; r != nil {
@@ -217,13 +298,13 @@ func (n *Node) lookupElsewhere(index []symid.IndexKey) (catalog.Candidate, error
 
 // LookupKeys answers another member's miss, under a lease of this node.
 func (n *Node) LookupKeys(ctx context.Context, keys []symid.IndexKey) (api.LookupResponse, error) {
-	if err := n.lease.acquire(ctx); err != nil {
+	found, err := n.lookupLeased(ctx, keys)
+	if err != nil {
 		return api.LookupResponse{}, fmt.Errorf("%v: %w", err, catalog.ErrUnavailable)
 	}
 	r := api.LookupResponse{Index: n.fsm.AppliedIndex(), Candidates: []catalog.Candidate{}}
-	c, ok, err := n.lookupHere(keys)
-	if ok {
-		r.Candidates = append(r.Candidates, c)
+	if found.found {
+		r.Candidates = append(r.Candidates, found.Candidate)
 	}
-	return r, err
+	return r, nil
 }

@@ -18,7 +18,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
@@ -58,6 +57,8 @@ type Node struct {
 	receipts chan catalog.Receipt
 
 	readyTerm atomic.Uint64 // term in which this leader may answer reads
+	handing   atomic.Int32  // transfers of leadership under way
+	pulse     pulse
 	leaving   atomic.Bool
 	stopping  atomic.Bool
 	memberMu  sync.Mutex // one change of the membership at a time
@@ -65,6 +66,7 @@ type Node struct {
 	mu       sync.Mutex
 	cons     *consensus
 	entered  chan struct{} // closed once cons is set
+	closed   bool
 	share    *share.Share  // nil without one
 	extra    []string      // gossip addresses given by cluster join
 	joinFail error
@@ -76,9 +78,12 @@ func New(cfg Config) (n *Node, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
 	n = &Node{cfg: cfg, log: cfg.Logger, started: time.Now(), entered: make(chan struct{}), metrics: prometheus.NewRegistry()}
 	n.uploads, n.receipts = newUploadTable(), make(chan catalog.Receipt, receiptQueue)
-	n.lease = &negativeLease{round: n.confirmApplied}
+	n.lease = newNegativeLease(n.confirmApplied)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
@@ -207,7 +212,7 @@ func (n *Node) awaitConsensus(ctx context.Context) (*consensus, error) {
 func (n *Node) enter(cluster catalog.ClusterID) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.cons != nil {
+	if n.cons != nil || n.closed {
 		return nil
 	}
 	if err := n.id.setCluster(cluster); err != nil {
@@ -217,8 +222,8 @@ func (n *Node) enter(cluster catalog.ClusterID) error {
 	if err != nil {
 		return err
 	}
-	stream := &raftStream{Listener: n.listener.raft, advertised: n.peerAdvertised, cluster: n.ClusterID}
-	c, err := openConsensus(filepath.Join(n.cfg.DataDir, "raft"), n.id.Node, n.fsm, stream, n, n.log)
+	stream := newRaftStream(n.listener.raft, n.peerAdvertised, n.ClusterID)
+	c, err := openConsensus(n.raftDir(), n.id.Node, n.fsm, stream, n, n.log)
 	if err != nil {
 		return err
 	}
@@ -231,6 +236,13 @@ func (n *Node) enter(cluster catalog.ClusterID) error {
 // found one, or wait to be let into one.
 func (n *Node) begin() error {
 	if id := n.ClusterID(); id != "" {
+		founding, err := n.id.isFounding()
+		if err != nil {
+			return err
+		}
+		if founding { // the last process ended on the way
+			return n.found(id)
+		}
 		if n.cfg.NewCluster == Yes {
 			n.log.Info("data directory belongs to a cluster already, new-cluster is ignored", "node", n.name)
 		}
@@ -240,12 +252,30 @@ func (n *Node) begin() error {
 		n.log.Info("waiting to join a cluster", "node", n.name, "peer", fmt.Sprint(n.cfg.Join))
 		return nil
 	}
-	if err := n.enter(catalog.ClusterID(uuid.NewString())); err != nil {
+	id, err := n.id.found()
+	if err != nil {
+		return err
+	}
+	return n.found(id)
+}
+
+// found makes this node the first voter of a cluster. Until founded says so, a
+// crash on the way leaves it to the next start.
+func (n *Node) found(id catalog.ClusterID) error {
+	if err := n.id.setCluster(id); err != nil {
+		return err
+	}
+	if err := bootstrap(n.raftDir(), n.id.Node, n.peerAdvertised, n.log); err != nil {
 		return err
 	}
 	n.log.Info("founding a cluster", "node", n.name)
-	return n.consensus().bootstrap(n.id.Node, n.peerAdvertised)
+	if err := n.id.founded(); err != nil {
+		return err
+	}
+	return n.enter(id)
 }
+
+func (n *Node) raftDir() string { return filepath.Join(n.cfg.DataDir, "raft") }
 
 // Run serves until ctx ends or a part fails. The edge closes first: readiness,
 // leadership and requests; then the workers stop, then raft and the stores. A
@@ -265,9 +295,10 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	edgeCtx, stopEdge := context.WithCancel(ctx)
 	defer stopEdge()
 	context.AfterFunc(coreCtx, stopEdge) // a failed worker closes the edge too
+	defer n.lease.stop()
 
 	for _, work := range []func(context.Context) error{
-		n.listener.Run, n.gossip.Run, n.runAnnounce, n.runLeadership, n.runValidator,
+		n.pulse.Run, n.listener.Run, n.gossip.Run, n.runAnnounce, n.runLeadership, n.runValidator,
 		n.runSessions, n.runReceipts, n.runChanges, n.runPeerChanges, n.runReplication, n.runShare, n.runSettingsCheck,
 	} {
 		core.Go(func() error { return work(coreCtx) })
@@ -298,7 +329,7 @@ func (n *Node) withdraw() {
 		return
 	}
 	for range 2 {
-		if !n.leads() || len(n.members()) < 2 || c.raft.LeadershipTransfer().Error() == nil {
+		if !n.leads() || len(n.members()) < 2 || n.transferLeadership(c) == nil {
 			return
 		}
 	}
@@ -311,12 +342,20 @@ func (n *Node) stopError() error {
 	return nil
 }
 
-// Close releases everything. Run calls it.
+// Close releases everything, once; later calls do nothing. Run calls it. A request
+// that is still held somewhere finds raft and the stores closed, which they say.
 func (n *Node) Close() error {
+	n.mu.Lock()
+	c, closed := n.cons, n.closed
+	n.closed = true
+	n.mu.Unlock()
+	if closed {
+		return nil
+	}
+	n.lease.stop()
 	var errs []error
-	if n.cons != nil {
-		errs = append(errs, n.cons.close())
-		n.cons = nil
+	if c != nil {
+		errs = append(errs, c.close())
 	}
 	if n.gossip != nil {
 		errs = append(errs, n.gossip.Close())
@@ -333,11 +372,9 @@ func (n *Node) Close() error {
 	}
 	if n.fsm != nil {
 		errs = append(errs, n.fsm.Close())
-		n.fsm = nil
 	}
 	if n.blobs != nil {
 		errs = append(errs, n.blobs.Close())
-		n.blobs = nil
 	}
 	return errors.Join(errs...)
 }

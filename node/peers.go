@@ -3,9 +3,11 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"sync"
+	"time"
 
 	"symkeep/internal/api"
 	"symkeep/internal/catalog"
@@ -28,7 +30,12 @@ func newPeerListener(ln net.Listener, cluster func() catalog.ClusterID, log *slo
 	return p
 }
 
-// Run accepts until ctx ends; then the three listeners are closed.
+// acceptPause is how long to wait when the system gives no connection, for want of
+// file descriptors say.
+const acceptPause = 200 * time.Millisecond
+
+// Run accepts until ctx ends or the socket is closed; then the three listeners are
+// closed. Running out of file descriptors ends nothing.
 func (p *peerListener) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { p.ln.Close() })
 	defer stop()
@@ -44,15 +51,24 @@ func (p *peerListener) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil {
-			return err
+		if errors.Is(err, net.ErrClosed) {
+			return fmt.Errorf("peer address: %w", err)
 		}
-		wg.Go(func() { p.dispatch(conn) })
+		if err != nil {
+			p.log.Warn("peer connection not accepted", "err", err)
+			pause(ctx, acceptPause)
+			continue
+		}
+		wg.Go(func() { p.dispatch(ctx, conn) })
 	}
 }
 
-func (p *peerListener) dispatch(conn net.Conn) {
+func (p *peerListener) dispatch(ctx context.Context, conn net.Conn) {
+	stop := context.AfterFunc(ctx, func() { conn.Close() }) // nobody waits for a silent one
 	kind, joiner, err := api.ReadPreamble(conn, p.cluster())
+	if !stop() {
+		return
+	}
 	if err != nil {
 		conn.Close()
 		if errors.Is(err, api.ErrForeign) && p.cluster() != "" { // the leader may be faster than our own join

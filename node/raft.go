@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -55,23 +58,9 @@ func raftConfig(id catalog.NodeID, log *slog.Logger) *raft.Config {
 // the state must be restored from a snapshot, and starts raft.
 func openConsensus(dir string, id catalog.NodeID, fsm *raftfsm.FSM, stream raft.StreamLayer,
 	addrs raft.ServerAddressProvider, log *slog.Logger) (*consensus, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	store, snaps, err := openRaftStores(dir, log)
+	if err != nil {
 		return nil, err
-	}
-	store, err := raftboltdb.New(raftboltdb.Options{
-		Path: filepath.Join(dir, "raft.db"),
-		BoltOptions: &bolt.Options{
-			NoFreelistSync: true,
-			FreelistType:   bolt.FreelistMapType,
-			Timeout:        2 * time.Second,
-		},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("raft log %s: %w", dir, err)
-	}
-	snaps, err := raft.NewFileSnapshotStoreWithLogger(dir, 1, newRaftLogger(log))
-	if err != nil {
-		return nil, errors.Join(err, store.Close())
 	}
 	cfg := raftConfig(id, log)
 	if cfg.NoSnapshotRestoreOnStart, err = skipRestore(fsm.AppliedIndex(), snaps, store); err != nil {
@@ -89,6 +78,28 @@ func openConsensus(dir string, id catalog.NodeID, fsm *raftfsm.FSM, stream raft.
 		return nil, errors.Join(fmt.Errorf("raft: %w", err), transport.Close(), store.Close())
 	}
 	return &consensus{raft: r, log: store, transport: transport}, nil
+}
+
+func openRaftStores(dir string, log *slog.Logger) (*raftboltdb.BoltStore, raft.SnapshotStore, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, nil, err
+	}
+	store, err := raftboltdb.New(raftboltdb.Options{
+		Path: filepath.Join(dir, "raft.db"),
+		BoltOptions: &bolt.Options{
+			NoFreelistSync: true,
+			FreelistType:   bolt.FreelistMapType,
+			Timeout:        2 * time.Second,
+		},
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("raft log %s: %w", dir, err)
+	}
+	snaps, err := raft.NewFileSnapshotStoreWithLogger(dir, 1, newRaftLogger(log))
+	if err != nil {
+		return nil, nil, errors.Join(err, store.Close())
+	}
+	return store, snaps, nil
 }
 
 // skipRestore compares the three indexes that must agree, and reports whether
@@ -110,28 +121,86 @@ func skipRestore(applied uint64, snaps raft.SnapshotStore, log raft.LogStore) (b
 	return start == raftfsm.StartReplay, err
 }
 
-// bootstrap makes this node the only voter of a new cluster. A node that has
-// state already is left as it is.
-func (c *consensus) bootstrap(id catalog.NodeID, addr string) error {
-	err := c.raft.BootstrapCluster(raft.Configuration{Servers: []raft.Server{
-		{Suffrage: raft.Voter, ID: raft.ServerID(id), Address: raft.ServerAddress(addr)},
-	}}).Error()
-	if errors.Is(err, raft.ErrCantBootstrap) {
-		return nil
+// bootstrap begins the log under dir with this node as the only voter. A log that
+// has begun is left as it is. Raft must not be running.
+func bootstrap(dir string, id catalog.NodeID, addr string, log *slog.Logger) error {
+	store, snaps, err := openRaftStores(dir, log)
+	if err != nil {
+		return err
 	}
-	return err
+	err = raft.BootstrapCluster(raftConfig(id, log), store, store, snaps, nil, raft.Configuration{Servers: []raft.Server{
+		{Suffrage: raft.Voter, ID: raft.ServerID(id), Address: raft.ServerAddress(addr)},
+	}})
+	if errors.Is(err, raft.ErrCantBootstrap) {
+		err = nil
+	}
+	return errors.Join(err, store.Close())
 }
 
-// close stops raft, then its stores.
+// close stops raft and its connections, then its stores.
 func (c *consensus) close() error {
-	return errors.Join(c.raft.Shutdown().Error(), c.transport.Close(), c.log.Close())
+	err := c.raft.Shutdown().Error()
+	c.transport.CloseStreams()
+	return errors.Join(err, c.transport.Close(), c.log.Close())
 }
 
-// A raftStream is the raft.StreamLayer over the peer address.
+// A raftStream is the raft.StreamLayer over the peer address. Raft reads from an
+// accepted connection until the other side closes it; so Close closes those too.
 type raftStream struct {
 	net.Listener
 	advertised string
 	cluster    func() catalog.ClusterID
+
+	mu     sync.Mutex
+	conns  map[*raftConn]bool
+	closed bool
+}
+
+func newRaftStream(ln net.Listener, advertised string, cluster func() catalog.ClusterID) *raftStream {
+	return &raftStream{Listener: ln, advertised: advertised, cluster: cluster, conns: map[*raftConn]bool{}}
+}
+
+// Accept implements net.Listener.
+func (s *raftStream) Accept() (net.Conn, error) {
+	conn, err := s.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	c := &raftConn{conn, s}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		conn.Close()
+		return nil, net.ErrClosed
+	}
+	s.conns[c] = true
+	return c, nil
+}
+
+// Close implements net.Listener.
+func (s *raftStream) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	conns := slices.Collect(maps.Keys(s.conns))
+	s.mu.Unlock()
+	for _, c := range conns {
+		c.Close()
+	}
+	return s.Listener.Close()
+}
+
+// A raftConn is an accepted connection that its stream knows of.
+type raftConn struct {
+	net.Conn
+	stream *raftStream
+}
+
+// Close implements net.Conn.
+func (c *raftConn) Close() error {
+	c.stream.mu.Lock()
+	delete(c.stream.conns, c)
+	c.stream.mu.Unlock()
+	return c.Conn.Close()
 }
 
 // Dial implements raft.StreamLayer.

@@ -55,9 +55,9 @@ func (n *Node) LeaveCluster(ctx context.Context) error {
 	}
 	n.leaving.Store(true)
 	if c.raft.State() == raft.Leader {
-		if err := c.raft.LeadershipTransfer().Error(); err != nil {
+		if err := n.transferLeadership(c); err != nil {
 			n.leaving.Store(false)
-			return fmt.Errorf("hand over leadership: %v: %w", err, catalog.ErrUnavailable)
+			return err
 		}
 	}
 	if err := n.askToLeave(ctx, c); err != nil {
@@ -66,6 +66,17 @@ func (n *Node) LeaveCluster(ctx context.Context) error {
 	}
 	n.log.Info("left the cluster", "node", n.name)
 	return n.gossip.Leave(5 * time.Second)
+}
+
+// transferLeadership makes another voter the leader. While that is under way this
+// node vouches for nothing.
+func (n *Node) transferLeadership(c *consensus) error {
+	n.handing.Add(1)
+	defer n.handing.Add(-1)
+	if err := c.raft.LeadershipTransfer().Error(); err != nil {
+		return fmt.Errorf("hand over leadership: %v: %w", err, catalog.ErrUnavailable)
+	}
+	return nil
 }
 
 func (n *Node) askToLeave(ctx context.Context, c *consensus) error {

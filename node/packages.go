@@ -48,7 +48,7 @@ func (n *Node) PackageStatus(ctx context.Context, id catalog.PackageID, wait tim
 	case catalog.StateGood, catalog.StateFailed:
 		if wait > 0 {
 			st.LeaseOut = n.awaitVisible(ctx, p.VerdictIndex)
-			st.Visible = true
+			st.Visible = ctx.Err() == nil // a wait cut short proves nothing
 		}
 	}
 	return st, nil

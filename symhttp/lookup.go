@@ -3,6 +3,7 @@ package symhttp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -100,7 +101,7 @@ func (d *debuggers) locate(ctx context.Context, keys []symid.Key) (catalog.Candi
 	case errors.Is(err, catalog.ErrNotFound):
 		return c, errMiss
 	}
-	return c, errors.Join(errNobody, err)
+	return c, fmt.Errorf("%w: %w", errNobody, err)
 }
 
 // whole serves a file as it is, gzip encoded if the client asks for that.

@@ -164,6 +164,20 @@ func TestHead(t *testing.T) {
 	}
 }
 
+// TestHeaderNames has names spelled as their specifications do.
+func TestHeaderNames(t *testing.T) {
+	w := newWorld(t)
+	w.add(t, "app", noise(5000, 2), exeKey)
+	c := dial(t, start(t, testConfig(), w.public(t)))
+	c.send(t, request("GET", exePath, "Connection: close"))
+	head, _, _ := strings.Cut(string(must(io.ReadAll(c.r))), "\r\n\r\n")
+	for _, name := range []string{"ETag", "X-DEBUGINFOD-SIZE", "X-DEBUGINFOD-FILE", "Content-Length", "Content-Type", "Cache-Control"} {
+		if !strings.Contains(head, "\r\n"+name+": ") {
+			t.Errorf("answer has no %s:\n%s", name, head)
+		}
+	}
+}
+
 func TestGzip(t *testing.T) {
 	w := newWorld(t)
 	content := noise(2<<20+77, 3)

@@ -103,15 +103,18 @@ func (s *Server) drain() {
 	if err := s.http.ShutdownWithContext(ctx); err == nil {
 		return
 	}
-	s.log.Warn("requests cut at the end of the drain", "status", s.conns.count())
+	s.log.Warn("requests cut at the end of the drain", "conns", s.conns.count())
 	s.cutBase()
 	s.conns.closeAll()
 	<-s.conns.empty()
 }
 
-// handle sets the handler. A panic in it costs one request.
+// handle sets the handler. A panic in it costs one request. Answers carry header
+// names as their specifications spell them, ETag and X-DEBUGINFOD-SIZE: some
+// scripts compare letter by letter.
 func (s *Server) handle(f fasthttp.RequestHandler) {
 	s.http.Handler = func(rc *fasthttp.RequestCtx) {
+		rc.Response.Header.DisableNormalizing()
 		defer func() {
 			if r := recover(); r != nil {
 				s.panicked(rc, r)

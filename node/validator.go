@@ -31,6 +31,7 @@ func (n *Node) runValidator(ctx context.Context) error {
 	if _, err := n.awaitConsensus(ctx); err != nil {
 		return nil
 	}
+	n.releaseOwnClaims(ctx)
 	sub := n.fsm.Subscribe()
 	defer sub.Close()
 	seen := map[catalog.PackageID]time.Time{}
@@ -51,6 +52,28 @@ func (n *Node) runValidator(ctx context.Context) error {
 			sub.Take()
 		case <-tick.C:
 		}
+	}
+}
+
+// releaseOwnClaims gives back what the process before this one had claimed when it
+// died, so that nobody waits until the claims run out.
+func (n *Node) releaseOwnClaims(ctx context.Context) {
+	for n.confirmApplied(ctx) != nil {
+		if !pause(ctx, time.Second) {
+			return
+		}
+	}
+	ps, err := n.fsm.Claimed(100)
+	if err != nil {
+		n.log.Error("cannot list claimed packages", "err", err)
+		return
+	}
+	for _, p := range ps {
+		if p.Claim == nil || p.Claim.Node != n.id.Node {
+			continue
+		}
+		_, err := n.propose(ctx, raftfsm.ReleaseClaim{Package: p.ID, Token: p.Claim.Token, Died: true, At: time.Now().UTC()})
+		n.log.Warn("this node died while it validated a package, which goes back to the queue", "package", string(p.ID), "err", err)
 	}
 }
 

@@ -157,14 +157,29 @@ func (n *Node) foundDead(id catalog.NodeID) bool {
 	return false
 }
 
-// runVoters keeps the number of voters right.
+// runVoters keeps the raft configuration in line with the member table, and the
+// number of voters right.
 func (n *Node) runVoters(ctx context.Context, c *consensus) error {
+	said := ""
 	for pause(ctx, memberPoll) {
-		if err := n.balanceVoters(ctx, c); err != nil && ctx.Err() == nil {
-			n.log.Warn("voters not balanced", "err", err)
+		err := n.arrangeVoters(ctx, c)
+		if err == nil || ctx.Err() != nil {
+			said = ""
+		} else if text := err.Error(); text != said { // once per cause
+			n.log.Warn("voters not arranged", "err", err)
+			said = text
 		}
 	}
 	return nil
+}
+
+func (n *Node) arrangeVoters(ctx context.Context, c *consensus) error {
+	n.memberMu.Lock()
+	defer n.memberMu.Unlock()
+	if err := n.followTable(ctx, c); err != nil {
+		return err
+	}
+	return n.balanceVoters(ctx, c)
 }
 
 // runUpkeep retires blobs nobody references and sweeps what is over.

@@ -18,6 +18,7 @@ import (
 // Timings of membership.
 const (
 	memberPoll     = 500 * time.Millisecond // how often joiners, the leader and a moved node look
+	refusedPoll    = 2 * time.Second        // how often a refused joiner asks again: its namesake may die
 	configTimeout  = 10 * time.Second       // one change of the raft configuration
 	maxVoters      = 5
 	promotionLag   = 100              // entries a joiner may be behind when it gets a vote
@@ -75,10 +76,12 @@ func (n *Node) self() catalog.Member {
 // runAnnounce makes this node a member, and keeps its row true: a fresh joiner
 // asks whatever member gossip shows, a moved node reports its new addresses.
 func (n *Node) runAnnounce(ctx context.Context) error {
-	tick := time.NewTicker(memberPoll)
-	defer tick.Stop()
-	for said := ""; ; {
-		if err := n.announce(ctx); err != nil && ctx.Err() == nil {
+	for said, wait := "", memberPoll; ; {
+		err := n.announce(ctx)
+		if wait = memberPoll; errors.Is(err, catalog.ErrConflict) {
+			wait = refusedPoll
+		}
+		if err != nil && ctx.Err() == nil {
 			if text := err.Error(); text != said { // once per cause
 				n.log.Warn("not a member yet", "err", err)
 				said = text
@@ -90,10 +93,8 @@ func (n *Node) runAnnounce(ctx context.Context) error {
 			said = ""
 			n.setJoinError(nil)
 		}
-		select {
-		case <-ctx.Done():
+		if !pause(ctx, wait) {
 			return nil
-		case <-tick.C:
 		}
 	}
 }
@@ -165,7 +166,7 @@ func (n *Node) AdmitMember(ctx context.Context, r api.JoinRequest) (api.JoinResp
 	}
 	n.memberMu.Lock() // one change of the membership at a time
 	defer n.memberMu.Unlock()
-	if _, err := n.fsm.Member(m.ID); err != nil && !r.Fresh && m.ID != n.id.Node {
+	if _, err := n.fsm.Member(m.ID); err != nil && !r.Fresh {
 		return api.JoinResponse{}, fmt.Errorf("node %s (%s) is no member any more: it left or was removed; start it with an empty data directory: %w", m.Name, m.ID, catalog.ErrConflict)
 	}
 	if err := n.admit(ctx, c, m); err != nil {
@@ -183,40 +184,66 @@ func checkMember(m catalog.Member) error {
 	return nil
 }
 
-// admit changes the raft configuration, then the member table. The caller holds
-// memberMu and leads.
+// admit changes the member table; the raft configuration follows it. The caller
+// holds memberMu and leads.
 func (n *Node) admit(ctx context.Context, c *consensus, m catalog.Member) error {
-	replaces, err := n.replaced(m)
+	replaces, err := n.replaced(ctx, m)
 	if err != nil {
+		return err
+	}
+	if err := n.addressFree(m, replaces); err != nil {
 		return err
 	}
 	if replaces != "" {
 		n.log.Info("replacing a dead member of the same name", "node", m.Name, "peer", string(replaces), "by", string(m.ID))
-		if err := c.raft.RemoveServer(raft.ServerID(replaces), 0, configTimeout).Error(); err != nil {
-			return configError("remove "+string(replaces), err)
+		if err := n.takeVote(ctx, c, replaces); err != nil {
+			return err
 		}
 	}
-	if err := putServer(c, m); err != nil {
+	if _, err := n.propose(ctx, raftfsm.PutMember{Member: m, Replaces: replaces}); err != nil {
 		return err
 	}
-	_, err = n.propose(ctx, raftfsm.PutMember{Member: m, Replaces: replaces})
-	return err
+	return n.followTable(ctx, c)
 }
 
 // replaced returns the member whose name m takes over: only one that gossip has
-// found dead. A living namesake refuses the join.
-func (n *Node) replaced(m catalog.Member) (catalog.NodeID, error) {
+// found dead. A living namesake refuses the join, and a member cannot change its
+// name to that of another.
+func (n *Node) replaced(ctx context.Context, m catalog.Member) (catalog.NodeID, error) {
+	_, err := n.fsm.Member(m.ID)
+	member := err == nil
 	for _, old := range n.members() {
 		if old.Name != m.Name || old.ID == m.ID {
 			continue
 		}
-		if !n.gone(old.ID) {
+		if member || !n.gone(old.ID) || n.answers(ctx, old) {
 			return "", fmt.Errorf("name %q belongs to member %s at %s, which is alive: start the node with another --name: %w",
 				m.Name, old.ID, old.PeerAddr, catalog.ErrConflict)
 		}
 		return old.ID, nil
 	}
 	return "", nil
+}
+
+// addressFree refuses a peer address that is another member's: raft allows one
+// server per address. A member that has moved says so itself before long.
+func (n *Node) addressFree(m catalog.Member, replaces catalog.NodeID) error {
+	for _, old := range n.members() {
+		if old.PeerAddr == m.PeerAddr && old.ID != m.ID && old.ID != replaces {
+			return fmt.Errorf("peer address %s belongs to member %s (%s): start the node with --name %s to replace it, or remove that member first: %w",
+				m.PeerAddr, old.Name, old.ID, old.Name, catalog.ErrConflict)
+		}
+	}
+	return nil
+}
+
+// answers asks a member whether it is there, at the address it had: gossip may be
+// blocked where the peer port is not.
+func (n *Node) answers(ctx context.Context, m catalog.Member) bool {
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	st, err := n.peers.Status(ctx, n.peerAddr(m.ID, m.PeerAddr))
+	return err == nil && st.ID == m.ID
 }
 
 // gone reports whether gossip says that a node is dead or left. A node that gossip
@@ -231,78 +258,4 @@ func (n *Node) gone(id catalog.NodeID) bool {
 		}
 	}
 	return time.Since(n.started) > strangerPeriod
-}
-
-// putServer adds m to the raft configuration, or changes its address.
-func putServer(c *consensus, m catalog.Member) error {
-	f := c.raft.GetConfiguration()
-	if err := f.Error(); err != nil {
-		return configError("read", err)
-	}
-	for _, s := range f.Configuration().Servers {
-		if s.ID != raft.ServerID(m.ID) {
-			continue
-		}
-		if s.Address == raft.ServerAddress(m.PeerAddr) {
-			return nil
-		}
-		if s.Suffrage == raft.Voter {
-			return configError("move", c.raft.AddVoter(s.ID, raft.ServerAddress(m.PeerAddr), 0, configTimeout).Error())
-		}
-	}
-	return configError("add", c.raft.AddNonvoter(raft.ServerID(m.ID), raft.ServerAddress(m.PeerAddr), 0, configTimeout).Error())
-}
-
-func configError(what string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("raft configuration: %s: %v: %w", what, err, catalog.ErrUnavailable)
-}
-
-// balanceVoters promotes non-voters that have caught up, so that the voters are
-// the largest odd number up to maxVoters. It makes one change at most.
-func (n *Node) balanceVoters(ctx context.Context, c *consensus) error {
-	n.memberMu.Lock()
-	defer n.memberMu.Unlock()
-	f := c.raft.GetConfiguration()
-	if err := f.Error(); err != nil {
-		return configError("read", err)
-	}
-	voters, waiting := 0, []raft.Server(nil)
-	for _, s := range f.Configuration().Servers {
-		switch {
-		case s.Suffrage == raft.Voter:
-			voters++
-		case n.caughtUp(ctx, c, s):
-			waiting = append(waiting, s)
-		}
-	}
-	if len(waiting) == 0 || voters >= targetVoters(voters+len(waiting)) {
-		return nil
-	}
-	s := waiting[0]
-	n.log.Info("giving a node its vote", "node", string(s.ID), "voters", voters+1)
-	return configError("promote", c.raft.AddVoter(s.ID, s.Address, f.Index(), configTimeout).Error())
-}
-
-// targetVoters returns how many of n nodes fit to vote should: an even one waits.
-func targetVoters(n int) int {
-	n = min(n, maxVoters)
-	if n%2 == 0 {
-		n--
-	}
-	return max(n, 1)
-}
-
-// caughtUp reports whether a non-voter is alive and has applied nearly everything.
-func (n *Node) caughtUp(ctx context.Context, c *consensus, s raft.Server) bool {
-	m, err := n.fsm.Member(catalog.NodeID(s.ID))
-	if err != nil || m.Draining || n.gone(m.ID) {
-		return false
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	st, err := n.peers.Status(ctx, n.peerAddr(m.ID, m.PeerAddr))
-	return err == nil && st.AppliedIndex > 0 && st.AppliedIndex+promotionLag >= c.raft.CommitIndex()
 }

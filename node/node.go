@@ -67,8 +67,8 @@ type Node struct {
 	cons     *consensus
 	entered  chan struct{} // closed once cons is set
 	closed   bool
-	share    *share.Share  // nil without one
-	extra    []string      // gossip addresses given by cluster join
+	share    *share.Share // nil without one
+	extra    []string     // gossip addresses given by cluster join
 	joinFail error
 }
 

@@ -43,8 +43,7 @@ func (n *Node) JoinCluster(ctx context.Context, r api.ClusterJoinRequest) error 
 // LeaveCluster takes this node out of the cluster for good. The data directory is
 // left as it is; it cannot be used again.
 func (n *Node) LeaveCluster(ctx context.Context) error {
-	c := n.consensus()
-	if c == nil {
+	if n.consensus() == nil {
 		return errNoCluster
 	}
 	if len(n.members()) == 1 {
@@ -53,14 +52,8 @@ func (n *Node) LeaveCluster(ctx context.Context) error {
 	if err := n.safeWithout(n.id.Node); err != nil {
 		return err
 	}
-	n.leaving.Store(true)
-	if c.raft.State() == raft.Leader {
-		if err := n.transferLeadership(c); err != nil {
-			n.leaving.Store(false)
-			return err
-		}
-	}
-	if err := n.askToLeave(ctx, c); err != nil {
+	n.leaving.Store(true) // it must not announce itself again
+	if err := n.depart(ctx, n.id.Node); err != nil {
 		n.leaving.Store(false)
 		return err
 	}
@@ -79,20 +72,30 @@ func (n *Node) transferLeadership(c *consensus) error {
 	return nil
 }
 
-func (n *Node) askToLeave(ctx context.Context, c *consensus) error {
+// depart has the leader remove a member, whichever node leads: one that is to be
+// removed itself hands over first. Asking again does no harm.
+func (n *Node) depart(ctx context.Context, id catalog.NodeID) error {
+	c := n.consensus()
+	if c == nil {
+		return errNoCluster
+	}
 	ctx, cancel := context.WithTimeout(ctx, proposeTimeout)
 	defer cancel()
 	for {
 		addr, leader := c.raft.LeaderWithID()
-		if leader != "" && leader != raft.ServerID(n.id.Node) {
-			if err := n.peers.Leave(ctx, n.peerAddr(catalog.NodeID(leader), string(addr)), n.id.Node); err == nil {
-				return nil
-			}
+		err := errNoLeader
+		switch leader {
+		case raft.ServerID(n.id.Node):
+			err = n.MemberLeaves(ctx, id)
+		case "":
+		default:
+			err = n.peers.Leave(ctx, n.peerAddr(catalog.NodeID(leader), string(addr)), id)
 		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("no leader took the departure: %w", catalog.ErrUnavailable)
-		case <-time.After(proposePause):
+		if err == nil || !retriable(ctx, err) {
+			return err
+		}
+		if !pause(ctx, proposePause) {
+			return fmt.Errorf("no leader removed member %s: %v: %w", id, err, catalog.ErrUnavailable)
 		}
 	}
 }
@@ -110,31 +113,33 @@ func (n *Node) RemoveMember(ctx context.Context, r api.NodeRequest) error {
 	if err := n.safeWithout(m.ID); err != nil && !r.Force {
 		return err
 	}
-	if n.leads() {
-		return n.MemberLeaves(ctx, m.ID)
-	}
-	c := n.consensus()
-	if c == nil {
-		return errNoCluster
-	}
-	addr, leader := c.raft.LeaderWithID()
-	if leader == "" {
-		return errNoLeader
-	}
-	return n.peers.Leave(ctx, n.peerAddr(catalog.NodeID(leader), string(addr)), m.ID)
+	return n.depart(ctx, m.ID)
 }
 
-// MemberLeaves removes a member from raft and from the table. Errors wrap
-// api.ErrNotLeader when this node does not lead.
+// MemberLeaves removes a member from raft and then from the table. Errors wrap
+// api.ErrNotLeader when this node does not lead, and when it is the one to go: then
+// it has handed leadership over, and the next leader is to be asked.
 func (n *Node) MemberLeaves(ctx context.Context, id catalog.NodeID) error {
 	c := n.consensus()
-	if c == nil || c.raft.State() != raft.Leader {
+	if c == nil || c.raft.State() != raft.Leader || n.readyTerm.Load() != c.raft.CurrentTerm() {
 		return fmt.Errorf("node %s: %w", n.name, api.ErrNotLeader)
 	}
 	n.memberMu.Lock()
 	defer n.memberMu.Unlock()
-	if err := c.raft.RemoveServer(raft.ServerID(id), 0, configTimeout).Error(); err != nil {
-		return configError("remove", err)
+	if id == n.id.Node {
+		if err := n.heirNeeded(ctx, c); err != nil {
+			return err
+		}
+		if err := n.transferLeadership(c); err != nil {
+			return err
+		}
+		return fmt.Errorf("node %s has handed over leadership: %w", n.name, api.ErrNotLeader)
+	}
+	if _, err := n.fsm.Member(id); err != nil {
+		return n.followTable(ctx, c) // a repeated request
+	}
+	if err := n.takeVote(ctx, c, id); err != nil {
+		return err
 	}
 	_, err := n.propose(ctx, raftfsm.RemoveMember{ID: id})
 	return err

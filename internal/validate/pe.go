@@ -178,7 +178,7 @@ func (s *subject) checkCodeView(f *pe.File, e pe.DebugEntry, facts *peFacts) {
 		s.add("PE-RSDS", cv.Off+4, "GUID at %#x: found zero, wanted the id of a PDB", cv.Off+4)
 		return
 	case cv.NB10:
-		s.add("PE-NB10", cv.Off, "refers to %q in the PDB 2.0 format of VC6", cv.Name())
+		s.add("PE-NB10", cv.Off, "refers to %s in the PDB 2.0 format of VC6", quote(cv.Name()))
 	}
 	if !cv.Terminated {
 		s.addAs(catalog.Warning, "PE-RSDS", cv.Off+24, "PDB path at %#x has no NUL at its end", cv.Off+24)
@@ -187,7 +187,7 @@ func (s *subject) checkCodeView(f *pe.File, e pe.DebugEntry, facts *peFacts) {
 		s.addAs(catalog.Warning, "PE-RSDS", e.Off, "debug entry at %#x: its address %#x and its file offset %#x are different places", e.Off, e.RVA, e.Ptr)
 	}
 	if absolute(cv.Path) {
-		s.add("PE-ABSPATH", cv.Off+24, "publishes the build path %q", cv.Path)
+		s.add("PE-ABSPATH", cv.Off+24, "publishes the build path %s", quote(cv.Path))
 	}
 	facts.records = append(facts.records, cv)
 }

@@ -3,6 +3,7 @@ package validate_test
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"strings"
 	"testing"
 
@@ -89,6 +90,17 @@ func TestPEChecks(t *testing.T) {
 	})))
 	if !hasCode(rep, 0, catalog.Error, "PPDB-CHECKSUM") {
 		t.Errorf("changed embedded PDB: findings %v, want PPDB-CHECKSUM", codes(rep, 0))
+	}
+}
+
+// TestPathsAsTheyAre has no doubled backslashes in what people read.
+func TestPathsAsTheyAre(t *testing.T) {
+	p := goodPE
+	p.Records = []symfiletest.CodeView{{GUID: guid, Age: 1, Path: "D:\\a\\app\x01.pdb"}}
+	rep := check(t, file("app.exe", p.Bytes()))
+	const want = `app.exe: publishes the build path "D:\a\app\x01.pdb". `
+	if got := rep.Files[0].Findings; !slices.ContainsFunc(got, func(f catalog.Finding) bool { return strings.HasPrefix(f.Message, want) }) {
+		t.Errorf("findings %+v, want one that begins %s", got, want)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"symkeep/internal/catalog"
 	"symkeep/internal/symfile"
@@ -58,6 +60,10 @@ func (s *subject) damaged(code string, err error) {
 		s.add(code, fe.Off, "%s at %#x: found %s, wanted %s", fe.What, fe.Off, fe.Found, fe.Want)
 	}
 }
+
+// quote puts text from inside a file between quotes, escaped as by %q but for
+// backslashes: paths of Windows have those.
+func quote(s string) string { return strings.ReplaceAll(strconv.Quote(s), `\\`, `\`) }
 
 // failed reports whether an error was found.
 func (s *subject) failed() bool {

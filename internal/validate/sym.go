@@ -53,7 +53,7 @@ func checkBreakpad(s *subject) {
 	bad := 0
 	facts, err := breakpad.Scan(io.NewSectionReader(s.in, 0, s.size), func(e *breakpad.RecordError) bool {
 		if bad++; bad <= maxRecordFindings {
-			s.add("SYM-RECORD", e.Off, "line %d: found %q, wanted %s", e.Line, e.Found, e.Want)
+			s.add("SYM-RECORD", e.Off, "line %d: found %s, wanted %s", e.Line, quote(e.Found), e.Want)
 		}
 		return true
 	})

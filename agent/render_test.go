@@ -87,6 +87,22 @@ func TestLinesBoundPairs(t *testing.T) {
 	}
 }
 
+// TestLinesTellReasonsOnce has two servers refuse in turn, as often as they like.
+func TestLinesTellReasonsOnce(t *testing.T) {
+	var out bytes.Buffer
+	l := agent.NewLines(&out, time.Now)
+	for range 100 {
+		for _, server := range []string{"http://a", "http://b"} {
+			l.Report(agent.Event{Event: agent.EventRetry, Server: server, Message: server + ": refused"})
+		}
+	}
+	l.Report(agent.Event{Event: agent.EventRetry, Server: "http://a", Message: "http://a: no leader"})
+	const want = "trying again: http://a: refused\ntrying again: http://b: refused\ntrying again: http://a: no leader\n"
+	if out.String() != want {
+		t.Errorf("lines = %q, want %q", out.String(), want)
+	}
+}
+
 func TestJSONLines(t *testing.T) {
 	c := &clock{time.Unix(1e9, 0)}
 	var out bytes.Buffer

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -179,9 +180,9 @@ func (s *scanner) summary(paths []string) error {
 	s.report.Report(e)
 	switch {
 	case len(s.files) == 0:
-		return fmt.Errorf("%q: no files there: %w", paths, ErrUsage)
+		return fmt.Errorf("%s: no files there: %w", strings.Join(paths, ", "), ErrUsage)
 	case e.Files == 0:
-		return fmt.Errorf("%q: %d files, none of them a symbol file or executable: %w", paths, e.Ignored, ErrUsage)
+		return fmt.Errorf("%s: %d files, none of them a symbol file or executable: %w", strings.Join(paths, ", "), e.Ignored, ErrUsage)
 	case e.Files > catalog.MaxFiles:
 		return fmt.Errorf("%d files, a package holds at most %d: push parts of it: %w", e.Files, catalog.MaxFiles, ErrUsage)
 	}

@@ -16,7 +16,7 @@ const maxPairLines = 20
 // A narrator turns events into lines for people.
 type narrator struct {
 	pairs int
-	retry string // the last one told
+	retry map[string]string // server -> the last reason told
 }
 
 // line returns one line without its end, or nothing where there is nothing to say.
@@ -38,8 +38,11 @@ func (n *narrator) line(e Event) string {
 	case EventUploaded:
 		return fmt.Sprintf("uploaded %s, %s", e.Path, Size(e.FileSize))
 	case EventRetry:
-		if text := e.Server + e.Message; text != n.retry {
-			n.retry = text
+		if n.retry[e.Server] != e.Message {
+			if n.retry == nil {
+				n.retry = map[string]string{}
+			}
+			n.retry[e.Server] = e.Message
 			return "trying again: " + e.Message
 		}
 	case EventCommitted:

@@ -15,6 +15,9 @@ import (
 // as alive until it is dead; TestSuspect would fail.
 var suspectLine = regexp.MustCompile(`Suspect ([0-9a-f-]{36}) has failed, no acks received`)
 
+// linePrefix is what memberlist puts before every line.
+var linePrefix = regexp.MustCompile(`^\[[A-Z]+\] memberlist: `)
+
 // logWriter turns memberlist's lines into records: its warnings and errors become
 // warnings, for it recovers from all of them; the rest is for debugging.
 type logWriter struct {
@@ -33,7 +36,7 @@ func (w *logWriter) Write(p []byte) (int, error) {
 		level = slog.LevelWarn
 	}
 	if ctx := context.Background(); w.log.Enabled(ctx, level) {
-		w.log.Log(ctx, level, "memberlist", "line", string(line))
+		w.log.Log(ctx, level, "memberlist", "err", string(linePrefix.ReplaceAll(line, nil)))
 	}
 	return len(p), nil
 }

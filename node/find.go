@@ -73,7 +73,8 @@ func (n *Node) foundFile(k symid.Key, c catalog.Candidate) (api.FoundFile, error
 	return f, nil
 }
 
-// queryKeys reads a lookup path, a URL that ends in one, or a bare build id.
+// queryKeys reads a lookup path, a URL that ends in one, a bare build id, or the
+// UUID of a Mach-O image with or without dashes.
 func queryKeys(query string) ([]symid.Key, error) {
 	if _, rest, ok := strings.Cut(query, "://"); ok {
 		_, query, _ = strings.Cut(rest, "/")
@@ -81,8 +82,13 @@ func queryKeys(query string) ([]symid.Key, error) {
 	if l, err := symid.ParseLookup(query); err == nil {
 		return l.Keys, nil
 	}
-	if id, err := symid.ParseBuildID(strings.TrimSpace(query)); err == nil {
-		return []symid.Key{symid.BuildIDKey(id, symid.Debuginfo, ""), symid.BuildIDKey(id, symid.Executable, "")}, nil
+	hexID := strings.ReplaceAll(strings.TrimSpace(query), "-", "")
+	if id, err := symid.ParseBuildID(hexID); err == nil {
+		keys := []symid.Key{symid.BuildIDKey(id, symid.Debuginfo, ""), symid.BuildIDKey(id, symid.Executable, "")}
+		if uuid, err := symid.ParseGUID(hexID); err == nil {
+			keys = append(keys, symid.MachOKey(uuid, symid.Debuginfo, ""), symid.MachOKey(uuid, symid.Executable, ""))
+		}
+		return keys, nil
 	}
 	return nil, fmt.Errorf("find %q: wanted a lookup path such as foo.pdb/GUIDAGE/foo.pdb, or a build id in hex: %w", path.Clean(query), catalog.ErrInvalid)
 }

@@ -21,20 +21,17 @@ func clusterCommand(env Env) *cobra.Command {
 func clusterStatus(env Env) *cobra.Command {
 	var r remote
 	c := &cobra.Command{
-		Use:     "status",
-		Short:   "show nodes and health; exit status 1 when not healthy",
-		Example: "  symkeep cluster status --server http://symbols:8480",
-		Args:    Args(0, 0, ""),
+		Use:   "status",
+		Short: "show nodes and health",
+		Example: "  symkeep cluster status --server http://symbols:8480\n" +
+			"  symkeep cluster status --server http://symbols:8480 --json | jq .healthy",
+		Args: Args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			st, err := r.cluster(cmd.Context())
 			if err != nil {
 				return err
 			}
-			err = printer{env, r.json}.print(st, func(w io.Writer) error { return writeStatus(w, st) })
-			if err == nil && !st.Healthy {
-				return &ExitError{Code: ExitFailure}
-			}
-			return err
+			return printer{env, r.json}.print(st, func(w io.Writer) error { return writeStatus(w, st) })
 		},
 	}
 	r.flags(c.Flags())

@@ -26,7 +26,10 @@ func Commands(env Env) []*cobra.Command {
 // Group makes a command that only has others below it. Called without one of
 // them it is a usage error.
 func Group(use, short string, subs ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: needSubcommand, SuggestionsMinimumDistance: 2}
+	c := &cobra.Command{
+		Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: needSubcommand, SuggestionsMinimumDistance: 2,
+		DisableFlagsInUseLine: true,
+	}
 	c.AddCommand(subs...)
 	return c
 }

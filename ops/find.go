@@ -24,8 +24,9 @@ func findCommand(env Env) *cobra.Command {
 		Use:   "find KEY|BUILDID|FILE",
 		Short: "tell who has a key, or why nobody does; exit status 1 when it is not served",
 		Long: "Tell which package serves a key and which members hold the file, or why nobody does.\n" +
-			"A KEY is a path as a debugger asks for it, a BUILDID is hex, a FILE is a local file\n" +
-			"whose own keys are looked up. The exit status is 1 unless every key is served.",
+			"A KEY is a path or URL as a debugger asks for it, a BUILDID is hex or the UUID of a\n" +
+			"Mach-O image, a FILE is a local file whose own keys are looked up. The exit status is\n" +
+			"1 unless every key is served.",
 		Example: "  symkeep find app.pdb/3249D99D0C4049318610F4E4FB0B69361/app.pdb --server http://symbols:8480\n" +
 			"  symkeep find 1a58ff734bb1f734df5c --server http://symbols:8480\n" +
 			"  symkeep find ./build/app.exe --server http://symbols:8480",
@@ -54,13 +55,16 @@ func queriesOf(arg string) ([]string, error) {
 	case err != nil && !errors.Is(err, fs.ErrNotExist) && strings.ContainsRune(arg, os.PathSeparator):
 		return nil, err
 	}
-	_, keyErr := symid.ParseLookup(arg)
-	_, buildErr := symid.ParseBuildID(arg)
-	_, debugErr := symid.ParseDebugID(arg)
-	if keyErr != nil && buildErr != nil && debugErr != nil {
-		return nil, Usage("%q: no such file, and neither a key (name/id/name, buildid/HEX/debuginfo), a build id nor a debug id", arg)
+	key := arg
+	if _, rest, ok := strings.Cut(arg, "://"); ok { // as a debugger's log shows it
+		_, key, _ = strings.Cut(rest, "/")
 	}
-	return []string{arg}, nil
+	_, keyErr := symid.ParseLookup(key)
+	_, idErr := symid.ParseBuildID(strings.ReplaceAll(arg, "-", "")) // a UUID may have dashes
+	if keyErr != nil && idErr != nil {
+		return nil, Usage("\"%s\": no such file, and neither a key (name/id/name, buildid/HEX/debuginfo) nor a build id", arg)
+	}
+	return []string{key}, nil
 }
 
 // keysOf identifies a local file and returns one lookup path per key.

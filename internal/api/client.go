@@ -160,8 +160,8 @@ func (c *Client) Retry(ctx context.Context, id catalog.PackageID) error {
 	return err
 }
 
-// Find tells who has a key, or why nobody does. The query is a lookup path, a
-// build id or a debug id.
+// Find tells who has a key, or why nobody does. The query is a lookup path, a URL
+// that ends in one, a build id or the UUID of a Mach-O image.
 func (c *Client) Find(ctx context.Context, query string) (FindResponse, error) {
 	var out FindResponse
 	_, err := c.call(ctx, "GET", "/api/v1/find?q="+url.QueryEscape(query), nil, &out)

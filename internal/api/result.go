@@ -19,8 +19,8 @@ type ResultFile struct {
 	Size     int64             `json:"size"`
 	SHA256   catalog.Digest    `json:"sha256"`
 	IDs      []catalog.IDs     `json:"ids"`
-	Keys     []string          `json:"keys"` // lookup paths in canonical case
-	Status   FileStatus        `json:"status"`
+	Keys     []string          `json:"keys"`             // lookup paths in canonical case
+	Status   FileStatus        `json:"status,omitempty"` // absent where nobody pushed, as in `package show`
 	Findings []catalog.Finding `json:"findings"`
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"symkeep/agent"
 	"symkeep/ops"
 )
 
@@ -35,7 +36,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, lookup fu
 	if err == nil || isSilent(err) {
 		return code
 	}
-	fmt.Fprintf(stderr, "%s: %s\n", cmd.CommandPath(), message(cmd, err, code))
+	fmt.Fprintf(stderr, "%s: %s\n", cmd.CommandPath(), agent.Clean(message(cmd, err, code)))
 	return code
 }
 
@@ -44,7 +45,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, lookup fu
 func message(cmd *cobra.Command, err error, code int) string {
 	text := err.Error()
 	if code == ops.ExitUsage {
-		text = strings.ReplaceAll(text, "\n", " ") + fmt.Sprintf(" (see `%s --help`)", cmd.CommandPath())
+		text = strings.ReplaceAll(text, "\n", "; ") + fmt.Sprintf(" (see `%s --help`)", cmd.CommandPath())
 	}
 	return text
 }

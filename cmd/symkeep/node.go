@@ -2,22 +2,28 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"symkeep/internal/catalog"
+	"symkeep/internal/notify"
 	"symkeep/node"
 	"symkeep/ops"
 )
 
+// nodeFlags are the values of flags that need more than to be copied.
+type nodeFlags struct {
+	newCluster          bool
+	logLevel, logFormat string
+}
+
 func newNodeCommand() *cobra.Command {
 	cfg := node.DefaultConfig()
-	var newCluster bool
-	var logLevel, logFormat string
+	var given nodeFlags
 	cmd := &cobra.Command{
 		Use:   "node",
 		Short: "run a node",
@@ -25,35 +31,19 @@ func newNodeCommand() *cobra.Command {
 			"on loopback with its data in ./symkeep-data. A node with --join becomes a member\n" +
 			"of a cluster; it never founds one.",
 		Example: "  symkeep node\n" +
+			"  symkeep node --data-dir /var/lib/symkeep --advertise sym1.example.org \\\n" +
+			"    --http-addr :8480 --peer-addr :8481 --gossip-addr :8482 \\\n" +
+			"    --new-cluster --insecure-cluster\n" +
 			"  symkeep node --data-dir /var/lib/symkeep --advertise sym2.example.org \\\n" +
 			"    --http-addr :8480 --peer-addr :8481 --gossip-addr :8482 \\\n" +
 			"    --join sym1.example.org:8482 --insecure-cluster",
 		Args: ops.Args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			flags := cmd.Flags()
-			for _, f := range []string{"replicas", "mail-from", "mail-to"} {
-				if flags.Changed(f) {
-					cfg.SettingsGiven = append(cfg.SettingsGiven, f)
-				}
-			}
-			if flags.Changed("new-cluster") {
-				cfg.NewCluster = node.No
-				if newCluster {
-					cfg.NewCluster = node.Yes
-				}
-			}
-			log, err := newLogger(logLevel, logFormat)
-			if err != nil {
+			if err := completeConfig(cmd.Flags(), given, &cfg); err != nil {
 				return err
 			}
-			self, err := os.Executable()
-			if err != nil {
-				return err
-			}
-			cfg.Logger, cfg.Version = log, buildVersion()
-			cfg.ValidatorCommand = []string{self, validateCommandName}
 			n, err := node.New(cfg)
-			if errors.Is(err, catalog.ErrInvalid) {
+			if errors.Is(err, catalog.ErrInvalid) || errors.Is(err, notify.ErrBadURL) {
 				return ops.Usage("%w", err)
 			}
 			if err != nil {
@@ -62,27 +52,56 @@ func newNodeCommand() *cobra.Command {
 			return n.Run(cmd.Context())
 		},
 	}
-	f := cmd.Flags()
+	addNodeFlags(cmd.Flags(), &cfg, &given)
+	return cmd
+}
+
+func addNodeFlags(f *pflag.FlagSet, cfg *node.Config, given *nodeFlags) {
 	f.StringVar(&cfg.DataDir, "data-dir", cfg.DataDir, "`DIR` of everything the node keeps")
 	f.StringVar(&cfg.Zone, "zone", "", "failure domain of the node; copies go to distinct ones")
 	f.StringVar(&cfg.Name, "name", "", "name, unique in the cluster (default host name and peer port)")
-	f.StringVar(&cfg.HTTPAddr, "http-addr", cfg.HTTPAddr, "public `ADDR`: debuggers, /api/v1, web UI")
+	f.StringVar(&cfg.HTTPAddr, "http-addr", cfg.HTTPAddr, "public `ADDR`: debuggers, /api/v1, health, metrics")
 	f.StringVar(&cfg.PeerAddr, "peer-addr", cfg.PeerAddr, "cluster-internal TCP `ADDR`: raft and /peer/v1")
 	f.StringVar(&cfg.GossipAddr, "gossip-addr", cfg.GossipAddr, "memberlist `ADDR`, TCP and UDP")
 	f.StringVar(&cfg.Advertise, "advertise", "", "`HOST` others reach this node at; required with a wildcard bind")
-	f.StringSliceVar(&cfg.Join, "join", nil, "gossip `ADDR`[,ADDR] of members to join")
-	f.BoolVar(&newCluster, "new-cluster", false, "found a new cluster (implied on loopback with a fresh data directory; =false waits for `symkeep cluster join`)")
+	f.StringSliceVar(&cfg.Join, "join", nil, "gossip `ADDR[,ADDR]` of members to join")
+	f.BoolVar(&given.newCluster, "new-cluster", false, "found a new cluster (implied on loopback with a fresh data directory; =false waits for 'symkeep cluster join')")
 	f.BoolVar(&cfg.InsecureCluster, "insecure-cluster", false, "let peer and gossip addresses leave loopback, although peers are not authenticated yet")
 	f.StringVar(&cfg.ShareDir, "share-dir", "", "keep a SymStore tree of hard links in `DIR`, on the same file system as the data")
-	f.StringVar(&cfg.SMTPURL, "smtp-url", "", "mail relay, smtp[s]://user@host:port")
+	f.StringVar(&cfg.SMTPURL, "smtp-url", "", "mail relay `URL`, "+notify.URLForm)
 	f.StringVar(&cfg.SMTPPasswordFile, "smtp-password-file", "", "`FILE` with the relay's password")
 	f.Int64Var(&cfg.CacheBytes, "cache-bytes", cfg.CacheBytes, "bound of the disk cache of unpacked blobs, 0 turns it off")
 	f.IntVar(&cfg.Settings.Replicas, "replicas", cfg.Settings.Replicas, "copies of each blob; seeds the setting of a new cluster")
-	f.StringVar(&cfg.Settings.MailFrom, "mail-from", "", "sender of verdicts; seeds the setting of a new cluster")
-	f.StringSliceVar(&cfg.Settings.MailTo, "mail-to", nil, "receivers of verdicts; seeds the setting of a new cluster")
-	f.StringVar(&logLevel, "log-level", "info", "debug, info, warn or error")
-	f.StringVar(&logFormat, "log-format", "text", "text or json")
-	return cmd
+	f.StringVar(&cfg.Settings.MailFrom, "mail-from", "", "sender `ADDRESS` of verdicts; seeds the setting of a new cluster")
+	f.StringSliceVar(&cfg.Settings.MailTo, "mail-to", nil, "receivers of verdicts, `ADDRESS[,ADDRESS]`; seeds the setting of a new cluster")
+	f.StringVar(&given.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&given.logFormat, "log-format", "text", "text or json")
+}
+
+// completeConfig adds what the flags do not say by themselves.
+func completeConfig(flags *pflag.FlagSet, given nodeFlags, cfg *node.Config) error {
+	for _, f := range []string{"replicas", "mail-from", "mail-to"} {
+		if flags.Changed(f) {
+			cfg.SettingsGiven = append(cfg.SettingsGiven, f)
+		}
+	}
+	if flags.Changed("new-cluster") {
+		cfg.NewCluster = node.No
+		if given.newCluster {
+			cfg.NewCluster = node.Yes
+		}
+	}
+	log, err := newLogger(given.logLevel, given.logFormat)
+	if err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cfg.Logger, cfg.Version = log, buildVersion()
+	cfg.ValidatorCommand = []string{self, validateCommandName}
+	return nil
 }
 
 // newLogger writes to standard error.
@@ -98,5 +117,5 @@ func newLogger(level, format string) (*slog.Logger, error) {
 	case "json":
 		return slog.New(slog.NewJSONHandler(os.Stderr, opts)), nil
 	}
-	return nil, ops.Usage("%s", fmt.Sprintf("log-format %q: wanted text or json", format))
+	return nil, ops.Usage("log-format %q: wanted text or json", format)
 }

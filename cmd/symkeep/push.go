@@ -43,10 +43,10 @@ func newPushCommand(env ops.Env) *cobra.Command {
 	}
 	f := c.Flags()
 	ops.ServerFlag(f, &servers)
-	f.StringVar(&cfg.Product, "product", "", "what was built (required)")
-	f.StringVar(&cfg.Version, "version", "", "version of it (required)")
+	f.StringVar(&cfg.Product, "product", "", "`PRODUCT` that was built (required)")
+	f.StringVar(&cfg.Version, "version", "", "`VERSION` of it (required)")
 	f.StringArrayVar(&labels, "label", nil, "`KEY=VALUE` to find the package by, such as branch=main; may be repeated")
-	f.StringVar(&cfg.Comment, "comment", "", "free text")
+	f.StringVar(&cfg.Comment, "comment", "", "free `TEXT`")
 	f.BoolVar(&asJSON, "json", false, "print JSON, one object per line: events, last the result")
 	f.BoolVar(&cfg.NoWait, "no-wait", false, "return once the cluster has the package, without a verdict")
 	f.DurationVar(&cfg.Timeout, "timeout", cfg.Timeout, "give up after this time without progress")

@@ -12,7 +12,8 @@ import (
 	"strings"
 )
 
-// ErrBadURL is wrapped by every error about the text of a relay's URL.
+// ErrBadURL is wrapped by every error about the text of a relay's URL, and where
+// a password file does not go with it.
 var ErrBadURL = errors.New("bad mail relay URL")
 
 // URLForm is what a relay's URL looks like, for usage texts.
@@ -111,13 +112,13 @@ func (r *Relay) parseQuery(raw string) error {
 
 // Load reads the password file and the file of certificate authorities, whichever
 // are named. The password is the file's content without a last line end. A user
-// without a password file, or the reverse, is an error.
+// without a password file, or the reverse, is an error that wraps ErrBadURL.
 func (r *Relay) Load(passwordFile string) error {
 	switch {
 	case r.user != "" && passwordFile == "":
-		return fmt.Errorf("mail relay %s: user %q without a password, name its file by --smtp-password-file", r, r.user)
+		return fmt.Errorf("%w %s: user %q without a password, name its file by --smtp-password-file", ErrBadURL, r, r.user)
 	case r.user == "" && passwordFile != "":
-		return fmt.Errorf("mail relay %s: password file %q without a user, write smtp://user@%s", r, passwordFile, r.host)
+		return fmt.Errorf("%w %s: password file %q without a user, write smtp://user@%s", ErrBadURL, r, passwordFile, r.host)
 	}
 	if passwordFile != "" {
 		b, err := os.ReadFile(passwordFile)

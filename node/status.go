@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -183,6 +184,9 @@ func (n *Node) Live(context.Context) []symhttp.Check {
 // Ready reports whether the node can do what it is asked for.
 func (n *Node) Ready(ctx context.Context, p symhttp.Purpose) []symhttp.Check {
 	checks := []symhttp.Check{{Name: "stopping", Err: n.stopError()}}
+	if n.leaving.Load() { // what it holds grows old
+		return append(checks, symhttp.Check{Name: "member", Err: errors.New("this node left its cluster: stop it")})
+	}
 	c := n.consensus()
 	if c == nil {
 		return append(checks, symhttp.Check{Name: "member", Err: errNoCluster})

@@ -158,6 +158,14 @@ func (n *testNode) halt() {
 	}
 }
 
+// setMood tells the validators of the node what to do, see moody.
+func (n *testNode) setMood(mood string) {
+	n.t.Helper()
+	if err := os.WriteFile(n.mood, []byte(mood), 0o600); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
 // stay makes later starts use the addresses of this one.
 func (n *testNode) stay() {
 	n.cfg.HTTPAddr, n.cfg.PeerAddr, n.cfg.GossipAddr = n.httpAdvertised, n.peerAdvertised, n.gossip.Addr()

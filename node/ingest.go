@@ -35,6 +35,10 @@ func (n *Node) OpenPackage(ctx context.Context, r api.OpenRequest) (api.OpenResp
 	if err != nil {
 		return api.OpenResponse{}, err
 	}
+	if p.Product != r.Product || p.Version != r.Version {
+		return api.OpenResponse{}, fmt.Errorf("idempotency key %q is that of package %s, of %q version %q; this is %q version %q: use a new key per push: %w",
+			r.IdempotencyKey, p.ID, p.Product, p.Version, r.Product, r.Version, catalog.ErrConflict)
+	}
 	return api.OpenResponse{Package: p.ID, State: p.State, ClusterID: n.ClusterID(), Index: res.Index}, nil
 }
 

@@ -58,29 +58,30 @@ func (n *Node) startDuties(ctx context.Context, c *consensus) (end func()) {
 	}
 }
 
-// lead does what only the leader does, until ctx ends.
+// lead does what only the leader does, until ctx ends. A duty that fails takes the
+// others with it, and all begin again: without them time stands still.
 func (n *Node) lead(ctx context.Context, c *consensus) {
 	term := c.raft.CurrentTerm()
 	for ctx.Err() == nil {
 		err := n.takeOffice(ctx, c, term)
 		if err == nil {
-			break
+			n.log.Info("leading", "node", n.name, "term", term)
+			err = n.runDuties(ctx, c)
 		}
-		n.log.Warn("leader cannot start its duties", "node", n.name, "term", term, "err", err)
+		if err != nil && ctx.Err() == nil {
+			n.log.Warn("leader cannot do its duties", "node", n.name, "term", term, "err", err)
+		}
 		pause(ctx, time.Second)
 	}
-	if ctx.Err() != nil {
-		return
-	}
-	n.log.Info("leading", "node", n.name, "term", term)
+}
+
+func (n *Node) runDuties(ctx context.Context, c *consensus) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.runTicks(ctx) })
 	g.Go(func() error { return n.runVoters(ctx, c) })
 	g.Go(func() error { return n.runUpkeep(ctx) })
 	g.Go(func() error { return n.notifier.Run(ctx) })
-	if err := g.Wait(); err != nil {
-		n.log.Error("leader duties ended", "node", n.name, "err", err)
-	}
+	return g.Wait()
 }
 
 // takeOffice makes sure that everything committed by earlier leaders is applied

@@ -153,34 +153,42 @@ type raftStream struct {
 
 	mu     sync.Mutex
 	conns  map[*raftConn]bool
-	closed bool
+	closed chan struct{}
 }
 
 func newRaftStream(ln net.Listener, advertised string, cluster func() catalog.ClusterID) *raftStream {
-	return &raftStream{Listener: ln, advertised: advertised, cluster: cluster, conns: map[*raftConn]bool{}}
+	return &raftStream{Listener: ln, advertised: advertised, cluster: cluster, conns: map[*raftConn]bool{}, closed: make(chan struct{})}
 }
 
-// Accept implements net.Listener.
+// Accept implements net.Listener. Raft asks again after every error until it has
+// closed the stream itself, so it is told of the listener's end only then.
 func (s *raftStream) Accept() (net.Conn, error) {
 	conn, err := s.Listener.Accept()
 	if err != nil {
+		<-s.closed
 		return nil, err
 	}
 	c := &raftConn{conn, s}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	select {
+	case <-s.closed:
 		conn.Close()
 		return nil, net.ErrClosed
+	default:
+		s.conns[c] = true
+		return c, nil
 	}
-	s.conns[c] = true
-	return c, nil
 }
 
 // Close implements net.Listener.
 func (s *raftStream) Close() error {
 	s.mu.Lock()
-	s.closed = true
+	select {
+	case <-s.closed:
+	default:
+		close(s.closed)
+	}
 	conns := slices.Collect(maps.Keys(s.conns))
 	s.mu.Unlock()
 	for _, c := range conns {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -122,10 +121,3 @@ type unreachable struct{ cause error }
 
 func (u *unreachable) Error() string   { return u.cause.Error() }
 func (u *unreachable) Unwrap() []error { return []error{u.cause, catalog.ErrUnavailable} }
-
-// Reached reports whether err came from a server that answered, rather than from
-// the way there.
-func Reached(err error) bool {
-	var u *unreachable
-	return !errors.As(err, &u)
-}

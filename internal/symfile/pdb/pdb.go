@@ -12,7 +12,6 @@
 package pdb
 
 import (
-	"fmt"
 	"io"
 
 	"symkeep/internal/symfile"
@@ -128,9 +127,4 @@ func (f *File) Holes() ([]Hole, error) {
 		}
 	}
 	return holes, nil
-}
-
-// String says what the container is made of.
-func (f *File) String() string {
-	return fmt.Sprintf("%d streams in %d blocks of %d", f.Streams(), f.NumBlocks, f.BlockSize)
 }

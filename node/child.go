@@ -21,8 +21,10 @@ import (
 )
 
 // A childFile is one line that a validator child reads: a file of the package and
-// where its packed bytes are.
+// where its packed bytes are. The last line says End; after it the pipe stays open
+// for as long as somebody wants the answer.
 type childFile struct {
+	End    bool           `json:"end,omitempty"`
 	No     int            `json:"no"`
 	Path   string         `json:"path"`
 	Size   int64          `json:"size"`
@@ -61,21 +63,28 @@ func ValidateChild(ctx context.Context, in io.Reader, out io.Writer) error {
 }
 
 func validateFrom(ctx context.Context, in io.Reader, enc *json.Encoder, w *bufio.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var files []validate.File
 	verified := &verifiedBlobs{done: map[string]bool{}}
 	dec := json.NewDecoder(bufio.NewReader(in))
 	for {
 		var f childFile
-		if err := dec.Decode(&f); err == io.EOF {
-			break
-		} else if err != nil {
+		if err := dec.Decode(&f); err != nil {
 			return fmt.Errorf("read the list of files: %w", err)
+		}
+		if f.End {
+			break
 		}
 		files = append(files, validate.File{
 			No: f.No, Path: f.Path, Size: f.Size, SHA256: f.SHA256, Explicit: true,
 			Open: func() (validate.ReaderAtCloser, error) { return verified.open(ctx, f) },
 		})
 	}
+	go func() { // ends with the process at the latest
+		io.Copy(io.Discard, in)
+		cancel() // the node is gone: nobody reads the answer
+	}()
 	report, err := validate.Package(ctx, files, validate.Options{})
 	if err != nil {
 		return err
@@ -179,8 +188,12 @@ func runChild(ctx context.Context, command []string, memory int64, limit time.Du
 				break
 			}
 		}
-		writeErr <- errors.Join(err, stdin.Close())
+		if err == nil {
+			err = enc.Encode(childFile{End: true})
+		}
+		writeErr <- err
 	}()
+	defer stdin.Close()
 	done, readErr := readChild(stdout, &report)
 	io.Copy(io.Discard, stdout)
 	waitErr := cmd.Wait()

@@ -2,15 +2,20 @@ package node
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"log"
 	"log/slog"
+	"net"
+	"slices"
 
 	"github.com/hashicorp/go-hclog"
 )
 
-// raftLogger hands raft's own log lines to slog: its warnings and errors as they
-// are, the rest at debug.
+// raftLogger hands raft's own log lines to slog. The library recovers from every
+// failure of the network, so those are warnings, and a connection closed at a stop
+// is none at all; what raft only tells is for debugging.
 type raftLogger struct {
 	log  *slog.Logger
 	name string
@@ -20,6 +25,7 @@ type raftLogger struct {
 func newRaftLogger(log *slog.Logger) hclog.Logger { return &raftLogger{log: log} }
 
 func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
+	all := append([]any{"raft", msg}, append(slices.Clip(l.args), args...)...)
 	to := slog.LevelDebug
 	switch {
 	case level >= hclog.Error:
@@ -27,13 +33,35 @@ func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
 	case level == hclog.Warn:
 		to = slog.LevelWarn
 	}
-	all := append([]any{"raft", msg}, append(l.args, args...)...)
 	for i, v := range all {
-		if s, ok := v.(interface{ String() string }); ok && i%2 == 1 {
-			all[i] = s.String()
+		if i%2 == 0 {
+			if v == "error" {
+				all[i] = "err"
+			}
+			continue
+		}
+		switch v := v.(type) {
+		case error:
+			to = min(to, levelOf(v))
+		case hclog.Format:
+			all[i] = fmt.Sprintf(fmt.Sprint(v[0]), v[1:]...)
+		case fmt.Stringer:
+			all[i] = v.String()
 		}
 	}
 	l.log.Log(context.Background(), to, "raft library", all...)
+}
+
+// levelOf is the highest level that an error deserves.
+func levelOf(err error) slog.Level {
+	var network net.Error
+	switch {
+	case errors.Is(err, net.ErrClosed):
+		return slog.LevelDebug
+	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return slog.LevelWarn
+	}
+	return slog.LevelError
 }
 
 func (l *raftLogger) Trace(msg string, args ...any) { l.Log(hclog.Trace, msg, args...) }

@@ -39,6 +39,7 @@ func (n *Node) PackageStatus(ctx context.Context, id catalog.PackageID, wait tim
 		}
 		break
 	}
+	p.IdempotencyKey = "" // it is between the agent and the catalog
 	st := api.PackageStatus{Package: p}
 	switch p.State {
 	case catalog.StateCommitted:
@@ -79,6 +80,9 @@ func (n *Node) ListPackages(_ context.Context, q api.PackagesQuery) (api.Package
 	ps, next, err := n.fsm.Packages(filter, q.Before, min(limit, 500))
 	if ps == nil {
 		ps = []catalog.Package{}
+	}
+	for i := range ps {
+		ps[i].IdempotencyKey = ""
 	}
 	return api.PackagesPage{Packages: ps, Next: string(next)}, err
 }

@@ -151,14 +151,32 @@ const childMemoryEnv = "SYMKEEP_VALIDATOR_MEMORY"
 // what kills validators.
 var errChildDied = errors.New("validator died")
 
-// runChild validates files in a child process and returns its reports. Errors wrap
-// errChildDied when the child crashed, ran out of memory or time.
-func runChild(ctx context.Context, command []string, memory int64, limit time.Duration, files []childFile) (validate.Report, error) {
+// Bounds of what a child may answer, beyond what the checks of one file and of a
+// package come to.
+const (
+	answerBase    = 16 << 20
+	answerPerFile = 256 << 10
+)
+
+// A child says how validation runs: the command, and the bounds of one run.
+type child struct {
+	command []string
+	memory  int64         // bytes, resident
+	limit   time.Duration // from its start to its answer
+}
+
+// runChild validates files in a child process and returns its reports. It returns
+// once the child is gone. Errors wrap errChildDied when the child crashed, used too
+// much memory or time, or answered what is no answer.
+func runChild(ctx context.Context, c child, files []childFile) (validate.Report, error) {
 	var report validate.Report
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	if len(c.command) == 0 {
+		return report, errors.New("no command to validate with is configured")
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
-	cmd.Env = append(os.Environ(), childMemoryEnv+"="+strconv.FormatInt(memory, 10))
+	cmd := exec.CommandContext(ctx, c.command[0], c.command[1:]...)
+	cmd.Env = append(os.Environ(), childMemoryEnv+"="+strconv.FormatInt(c.memory, 10))
 	cmd.WaitDelay = 5 * time.Second
 	var stderr tailBuffer
 	cmd.Stderr = &stderr
@@ -173,81 +191,89 @@ func runChild(ctx context.Context, command []string, memory int64, limit time.Du
 	if err := cmd.Start(); err != nil {
 		return report, err
 	}
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		killOverMemory(ctx, cmd.Process.Pid, memory)
-	}()
-	defer func() { cancel(); <-watched }()
-	writeErr := make(chan error, 1)
-	go func() {
-		enc := json.NewEncoder(stdin)
-		var err error
-		for i := range files {
-			if err = enc.Encode(files[i]); err != nil {
-				break
-			}
-		}
-		if err == nil {
-			err = enc.Encode(childFile{End: true})
-		}
-		writeErr <- err
-	}()
-	defer stdin.Close()
-	done, readErr := readChild(stdout, &report)
-	io.Copy(io.Discard, stdout)
+	// A process that the child left behind would hold the pipe open.
+	defer context.AfterFunc(ctx, func() { stdout.Close() })()
+	var beside sync.WaitGroup
+	overMemory := false
+	watch, stopWatch := context.WithCancel(ctx)
+	beside.Go(func() { overMemory = killOverMemory(watch, cmd.Process, c.memory) })
+	beside.Go(func() { tellChild(stdin, files) })
+	done, readErr := readChild(io.LimitReader(stdout, answerBase+answerPerFile*int64(len(files))), &report, len(files))
+	stdin.Close()
+	if done == nil {
+		cmd.Process.Kill() // whatever it still writes is no answer
+	}
 	waitErr := cmd.Wait()
-	<-writeErr
+	stopWatch()
+	beside.Wait()
 	switch {
 	case done != nil && done.Error != "":
 		return report, fmt.Errorf("validator: %s", done.Error)
 	case done != nil && waitErr == nil:
 		report.Findings = done.Findings
 		return report, nil
+	case overMemory:
+		return report, fmt.Errorf("%w: it used more than %d bytes of memory", errChildDied, c.memory)
 	case ctx.Err() == context.DeadlineExceeded:
-		return report, fmt.Errorf("%w: no answer after %s", errChildDied, limit)
+		return report, fmt.Errorf("%w: no answer after %s", errChildDied, c.limit)
 	case ctx.Err() != nil:
 		return report, ctx.Err()
 	}
-	return report, fmt.Errorf("%w: %v %v: %s", errChildDied, waitErr, readErr, stderr.String())
+	return report, fmt.Errorf("%w: %v, its answer: %v: %s", errChildDied, waitErr, readErr, stderr.String())
 }
 
-func readChild(r io.Reader, report *validate.Report) (*childDone, error) {
+// tellChild writes the list of files. A child that does not read it says so by how
+// it ends.
+func tellChild(stdin io.Writer, files []childFile) {
+	enc := json.NewEncoder(stdin)
+	for i := range files {
+		if enc.Encode(files[i]) != nil {
+			return
+		}
+	}
+	_ = enc.Encode(childFile{End: true})
+}
+
+// readChild reads at most files reports and the last line, which is nil if it did
+// not come.
+func readChild(r io.Reader, report *validate.Report, files int) (*childDone, error) {
 	dec := json.NewDecoder(bufio.NewReaderSize(r, 1<<16))
 	for {
 		var l childLine
 		if err := dec.Decode(&l); err != nil {
 			return nil, err
 		}
-		if l.Done != nil {
+		switch {
+		case l.Done != nil:
 			return l.Done, nil
-		}
-		if l.File != nil {
+		case l.File == nil:
+		case len(report.Files) == files:
+			return nil, fmt.Errorf("more than %d reports", files)
+		default:
 			report.Files = append(report.Files, *l.File)
 		}
 	}
 }
 
-// killOverMemory kills a child whose resident memory passes the limit. Where the
-// system does not tell, the child's own soft limit is all there is.
-func killOverMemory(ctx context.Context, pid int, limit int64) {
+// killOverMemory kills a child whose resident memory passes the limit, and reports
+// whether it did. Where the system does not tell, the child's own soft limit is
+// all there is.
+func killOverMemory(ctx context.Context, p *os.Process, limit int64) bool {
 	for pause(ctx, 200*time.Millisecond) {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.Pid))
 		if err != nil {
-			return
+			return false
 		}
 		fields := strings.Fields(string(b))
 		if len(fields) < 2 {
-			return
+			return false
 		}
 		pages, err := strconv.ParseInt(fields[1], 10, 64)
 		if err == nil && pages*int64(os.Getpagesize()) > limit {
-			if p, err := os.FindProcess(pid); err == nil {
-				p.Kill()
-			}
-			return
+			return p.Kill() == nil
 		}
 	}
+	return false
 }
 
 // A tailBuffer keeps the last 4 KiB written to it.

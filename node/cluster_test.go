@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -49,6 +50,10 @@ const moodyCommand = "moody-validator"
 // the real thing.
 func moody(file string) int {
 	mood, _ := os.ReadFile(file)
+	if strings.HasSuffix(file, ".orphan") {
+		time.Sleep(8 * time.Second) // nobody ends it
+		return 0
+	}
 	switch string(mood) {
 	case "exit":
 		fmt.Fprintln(os.Stderr, "no mood for this")
@@ -56,11 +61,17 @@ func moody(file string) int {
 	case "kill":
 		p, _ := os.FindProcess(os.Getpid())
 		p.Kill()
-		select {}
+		time.Sleep(time.Hour)
 	case "hang":
-		select {}
+		time.Sleep(time.Hour)
+	case "orphan": // leaves somebody behind who holds its output open
+		c := exec.Command(os.Args[0], moodyCommand, file+".orphan")
+		c.Stdout = os.Stdout
+		if err := c.Start(); err != nil {
+			return 1
+		}
+		time.Sleep(time.Hour)
 	case "silent": // ends well without an answer
-		io.Copy(io.Discard, os.Stdin)
 		return 0
 	case "chatter":
 		for {

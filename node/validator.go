@@ -19,6 +19,7 @@ import (
 const (
 	claimRenewal      = 15 * time.Second // a claim lasts a minute of cluster time
 	claimTurn         = 2 * time.Second  // how long a node waits for those whose turn comes before
+	deathPause        = 10 * time.Second // without validating, after a start that found claims of its own
 	validatorBase     = 5 * time.Minute  // time limit of a child, on top of validatorPerMB
 	validatorPerMB    = 100 * time.Millisecond
 	parallelProposals = 32                          // findings of different files on their way through the log
@@ -31,7 +32,9 @@ func (n *Node) runValidator(ctx context.Context) error {
 	if _, err := n.awaitConsensus(ctx); err != nil {
 		return nil
 	}
-	n.releaseOwnClaims(ctx)
+	if n.releaseOwnClaims(ctx) && !pause(ctx, deathPause) {
+		return nil
+	}
 	sub := n.fsm.Subscribe()
 	defer sub.Close()
 	seen := map[catalog.PackageID]time.Time{}
@@ -56,25 +59,29 @@ func (n *Node) runValidator(ctx context.Context) error {
 }
 
 // releaseOwnClaims gives back what the process before this one had claimed when it
-// died, so that nobody waits until the claims run out.
-func (n *Node) releaseOwnClaims(ctx context.Context) {
+// died, so that nobody waits until the claims run out. It reports whether there
+// was anything: then the others should have a turn first, for a node that dies
+// over and over must not use up the attempts of a package alone.
+func (n *Node) releaseOwnClaims(ctx context.Context) (died bool) {
 	for n.confirmApplied(ctx) != nil {
 		if !pause(ctx, time.Second) {
-			return
+			return false
 		}
 	}
 	ps, err := n.fsm.Claimed(100)
 	if err != nil {
 		n.log.Error("cannot list claimed packages", "err", err)
-		return
+		return false
 	}
 	for _, p := range ps {
 		if p.Claim == nil || p.Claim.Node != n.id.Node {
 			continue
 		}
+		died = true
 		_, err := n.propose(ctx, raftfsm.ReleaseClaim{Package: p.ID, Token: p.Claim.Token, Died: true, At: time.Now().UTC()})
 		n.log.Warn("this node died while it validated a package, which goes back to the queue", "package", string(p.ID), "err", err)
 	}
+	return died
 }
 
 // validateNext claims and validates one package whose turn has come, and reports
@@ -156,7 +163,11 @@ func (n *Node) validateClaimed(ctx context.Context, p catalog.Package, token uin
 		log.Warn("another node took the package over", "err", err)
 		return
 	}
-	log.Error("validation did not end", "err", err, "took", time.Since(started).Round(time.Millisecond))
+	if ctx.Err() != nil {
+		log.Info("validation interrupted, another node goes on", "took", time.Since(started).Round(time.Millisecond))
+	} else {
+		log.Error("validation did not end", "err", err, "took", time.Since(started).Round(time.Millisecond))
+	}
 	rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	n.propose(rctx, raftfsm.ReleaseClaim{Package: p.ID, Token: token, Died: errors.Is(err, errChildDied), At: time.Now().UTC()})
@@ -181,7 +192,7 @@ func (n *Node) judge(ctx context.Context, p catalog.Package, token uint64) (raft
 	}
 	defer release()
 	limit := validatorBase + time.Duration(p.Bytes>>20)*validatorPerMB
-	report, err := runChild(ctx, n.cfg.ValidatorCommand, n.cfg.ValidatorMemory, limit, files)
+	report, err := runChild(ctx, child{n.cfg.ValidatorCommand, n.cfg.ValidatorMemory, limit}, files)
 	if err != nil {
 		return v, err
 	}

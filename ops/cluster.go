@@ -106,18 +106,17 @@ func clusterJoin(env Env) *cobra.Command {
 
 func clusterLeave(env Env) *cobra.Command {
 	var r remote
-	var yes bool
 	c := &cobra.Command{
-		Use:     "leave",
-		Short:   "make the node at --server leave its cluster for good",
-		Example: "  symkeep cluster leave --server http://old-node:8480 --yes",
+		Use:   "leave",
+		Short: "make the node at --server leave its cluster for good",
+		Long: "Makes the node at --server leave its cluster for good. It is refused while the node\n" +
+			"holds the only copy of a blob or the others could not go on without it. The data\n" +
+			"directory cannot be used again.",
+		Example: "  symkeep cluster leave --server http://old-node:8480",
 		Args:    Args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := r.one("leaves"); err != nil {
 				return err
-			}
-			if !yes {
-				return r.planLeave(cmd.Context(), env)
 			}
 			// The node may be gone before it can tell how the cluster looks without it.
 			err := r.do(cmd.Context(), func(ctx context.Context, c *api.Client) error { return c.ClusterLeave(ctx) })
@@ -133,18 +132,8 @@ func clusterLeave(env Env) *cobra.Command {
 		},
 	}
 	r.flags(c.Flags())
-	yesFlag(c, &yes)
+	acceptYes(c)
 	return c
-}
-
-func (r *remote) planLeave(ctx context.Context, env Env) error {
-	st, err := r.cluster(ctx)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(env.Stderr, "would make the node at %s leave cluster %s of %d nodes, for good: the others make its copies again (%s)\n",
-		r.servers[0], st.ClusterID, len(st.Nodes), agent.Clean(summary(st)))
-	return needYes()
 }
 
 func clusterRemove(env Env) *cobra.Command {

@@ -13,6 +13,13 @@ func yesFlag(c *cobra.Command, yes *bool) {
 	c.Flags().BoolVar(yes, "yes", false, "do it; without it, only the plan is printed")
 }
 
+// acceptYes takes --yes where it is not needed, because nothing is lost: scripts
+// may say it everywhere.
+func acceptYes(c *cobra.Command) {
+	c.Flags().Bool("yes", false, "accepted, not needed")
+	c.Flags().MarkHidden("yes")
+}
+
 // needYes ends a command that printed its plan.
 func needYes() error { return Usage("nothing was changed: repeat with --yes to do it") }
 

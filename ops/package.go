@@ -184,17 +184,12 @@ func (d shown) write(w io.Writer) error {
 func packageDelete(env Env) *cobra.Command {
 	var r remote
 	var reason string
-	var yes bool
 	c := &cobra.Command{
-		Use:   "delete ID...",
-		Short: "stop serving packages; undelete brings them back while their files are kept",
-		Example: "  symkeep package delete 01JD3Z8QGQ4T6V2W8XN5RAYE7B --server http://symbols:8480\n" +
-			"  symkeep package delete 01JD3Z8QGQ4T6V2W8XN5RAYE7B --server http://symbols:8480 --reason 'wrong branch' --yes",
-		Args: Args(1, -1, "one or more package IDs"),
+		Use:     "delete ID...",
+		Short:   "stop serving packages; undelete brings them back while their files are kept",
+		Example: "  symkeep package delete 01JD3Z8QGQ4T6V2W8XN5RAYE7B --server http://symbols:8480 --reason 'wrong branch'",
+		Args:    Args(1, -1, "one or more package IDs"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !yes {
-				return planDelete(cmd.Context(), env, &r, args)
-			}
 			return each(cmd.Context(), env, &r, args, func(ctx context.Context, c *api.Client, id catalog.PackageID) error {
 				return c.Delete(ctx, id, api.DeleteRequest{By: env.User, Reason: reason})
 			})
@@ -202,25 +197,8 @@ func packageDelete(env Env) *cobra.Command {
 	}
 	r.flags(c.Flags())
 	c.Flags().StringVar(&reason, "reason", "", "why, for the record")
-	yesFlag(c, &yes)
+	acceptYes(c)
 	return c
-}
-
-func planDelete(ctx context.Context, env Env, r *remote, ids []string) error {
-	for _, id := range ids {
-		err := r.do(ctx, func(ctx context.Context, c *api.Client) error {
-			st, err := c.Package(ctx, catalog.PackageID(id), 0)
-			if err == nil {
-				fmt.Fprintln(env.Stderr, agent.Clean(fmt.Sprintf("would delete package %s: %s %s, %s, %d files, %s: no node serves its files any more",
-					st.ID, st.Product, st.Version, st.State, st.Files, agent.Size(st.Bytes))))
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return needYes()
 }
 
 // packageChange is a command that asks for one change of each package named.

@@ -44,12 +44,16 @@ func identifyMachO(r io.ReaderAt, size int64, name string) Identity {
 		sl := &f.Slices[i]
 		archs = append(archs, sl.Arch())
 		if id.Class == ClassSymbol && sl.HasUUID && !sl.UUID.IsZero() {
-			id.addSlice(sl, name)
+			id.addSlice(f, sl, name)
 		}
 	}
 	id.Arch = strings.Join(archs, "+")
 	return id
 }
+
+// rankFat is how much lower a slice inside a fat file ranks than the same one by
+// itself, which is the smaller answer to the same question.
+const rankFat = 1
 
 // machoClass judges a file by its slices, which lipo keeps of one type.
 func machoClass(f *macho.File) Class {
@@ -62,18 +66,22 @@ func machoClass(f *macho.File) Class {
 	return ClassSymbol
 }
 
-func (id *Identity) addSlice(sl *macho.Slice, name string) {
+func (id *Identity) addSlice(f *macho.File, sl *macho.Slice, name string) {
 	debug := symid.DebugID{GUID: sl.UUID}
 	id.IDs = append(id.IDs, catalog.IDs{Arch: sl.Arch(), DebugID: debug.String(), CodeID: strings.ToLower(sl.UUID.String())})
 	if symid.CheckName(name) != nil {
 		return
+	}
+	wide := 0
+	if f.Fat {
+		wide = rankFat
 	}
 	if sl.Type == macho.TypeDSYM {
 		rank := RankFull
 		if sl.Dwarf() == nil {
 			rank = RankBare
 		}
-		id.addKey(symid.MachOKey(sl.UUID, symid.Debuginfo, name), rank)
+		id.addKey(symid.MachOKey(sl.UUID, symid.Debuginfo, name), rank-wide)
 		return
 	}
 	rank := RankBare
@@ -83,7 +91,7 @@ func (id *Identity) addSlice(sl *macho.Slice, name string) {
 	case sl.HasLocals():
 		rank = RankPublic
 	}
-	id.addKey(symid.MachOKey(sl.UUID, symid.Executable, name), rank)
+	id.addKey(symid.MachOKey(sl.UUID, symid.Executable, name), rank-wide)
 	id.Refs = append(id.Refs, Ref{Kind: RefDSYM, Name: name, Debug: debug,
 		Keys: []symid.IndexKey{symid.MachOKey(sl.UUID, symid.Debuginfo, "").Index()}})
 }

@@ -89,6 +89,10 @@ func TestFatMachO(t *testing.T) {
 	if p := paths(rep, 1); !slices.Equal(p, []string{"_.dwarf/mach-uuid-sym-" + demoUUID + "/_.dwarf"}) || rep.Files[1].IDs[0].DebugID != strings.ToUpper(demoUUID)+"0" {
 		t.Errorf("dSYM keys %v, ids %v", p, rep.Files[1].IDs)
 	}
+	both := check(t, file("fat/demo", b), file("thin/demo", demo)) // what lipo leaves behind
+	if hasCode(both, 0, catalog.Error, "GEN-CONFLICT") || hasCode(both, 1, catalog.Error, "GEN-CONFLICT") || both.Files[0].Keys[0].Rank >= both.Files[1].Keys[0].Rank {
+		t.Errorf("fat beside thin: %+v, want no conflict and the thin one ahead", both.Files)
+	}
 	be.PutUint32(b[8+20+8:], 1<<30)
 	if got := codes(check(t, file("demo", b)), 0); !slices.Equal(got, []string{"error MO-FAT"}) {
 		t.Errorf("slice outside: found %v", got)

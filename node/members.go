@@ -56,11 +56,20 @@ func (n *Node) peerAddr(id catalog.NodeID, fallback string) string {
 	return fallback
 }
 
+// nowhere is an address that no dial reaches.
+const nowhere = "no member any more"
+
 // ServerAddr implements raft.ServerAddressProvider, so that a quorum survives a
-// change of every address.
+// change of every address. Raft goes on for a while to send to a server it has
+// removed. At that one's address its successor may listen, who must not take the
+// old logs and snapshots meant for the other: so they go nowhere. Only a node that
+// has not learned of any member yet falls back to what raft's configuration says.
 func (n *Node) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 	if addr := n.peerAddr(catalog.NodeID(id), ""); addr != "" {
 		return raft.ServerAddress(addr), nil
+	}
+	if len(n.members()) > 0 {
+		return nowhere, nil
 	}
 	return "", fmt.Errorf("node %s: no address known: %w", id, catalog.ErrNotFound)
 }

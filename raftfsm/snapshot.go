@@ -141,11 +141,16 @@ func writeSnapshot(w io.Writer, tx *bolt.Tx) error {
 // Restore implements raft.FSM: the snapshot replaces the catalog. It goes to a file
 // beside the catalog first, is verified and synced there, and takes its place by a
 // rename; until then nothing changes, and a failed restore leaves the old catalog
-// as it was. Restore closes r.
+// as it was. A snapshot older than the catalog is refused with catalog.ErrConflict:
+// raft would install one that reaches it astray, and what has been answered from
+// the newer state must stay true. Restore closes r.
 func (f *FSM) Restore(r io.ReadCloser) (err error) {
 	defer func() { err = errors.Join(err, r.Close()) }()
 	fresh := f.path + restoreSuffix
 	info, err := receive(fresh, r)
+	if err == nil {
+		err = f.checkNewer(info)
+	}
 	if err != nil {
 		return errors.Join(err, removeIfThere(fresh))
 	}
@@ -157,6 +162,14 @@ func (f *FSM) Restore(r io.ReadCloser) (err error) {
 		return errors.Join(err, db.Close(), removeIfThere(fresh))
 	}
 	f.feed.lose()
+	return nil
+}
+
+func (f *FSM) checkNewer(info SnapshotInfo) error {
+	h := f.head.Load()
+	if h.ClusterID == info.ClusterID && h.AppliedIndex > info.AppliedIndex {
+		return fmt.Errorf("snapshot of log index %d: the catalog is at %d already: %w", info.AppliedIndex, h.AppliedIndex, catalog.ErrConflict)
+	}
 	return nil
 }
 

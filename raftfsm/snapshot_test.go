@@ -58,15 +58,18 @@ func TestSnapshotBesideApply(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer snap.Release()
 	w.commit(5, 5)
-	if err := w.fsm.Restore(snapshotOf(t, filled(t).fsm)); err != nil {
+	newer := filled(t)
+	newer.commit(6, 6)
+	newer.commit(7, 7)
+	if err := w.fsm.Restore(snapshotOf(t, newer.fsm)); err != nil {
 		t.Fatal(err)
 	}
 	out := &sink{}
 	if err := snap.Persist(out); err != nil || !out.closed || out.canceled {
 		t.Fatalf("Persist = %v, closed %v, canceled %v", err, out.closed, out.canceled)
 	}
-	snap.Release()
 	target := newWorld(t)
 	if err := target.fsm.Restore(io.NopCloser(&out.Buffer)); err != nil {
 		t.Fatal(err)
@@ -75,11 +78,12 @@ func TestSnapshotBesideApply(t *testing.T) {
 		t.Errorf("restored = %s, want %s", got, want)
 	}
 	full := &sink{room: 40_000}
-	if snap, err = w.fsm.Snapshot(); err != nil {
+	again, err := w.fsm.Snapshot()
+	if err != nil {
 		t.Fatal(err)
 	}
-	defer snap.Release()
-	if err := snap.Persist(full); !errors.Is(err, errFull) || !full.canceled || full.closed {
+	defer again.Release()
+	if err := again.Persist(full); !errors.Is(err, errFull) || !full.canceled || full.closed {
 		t.Errorf("Persist to a full disk = %v, closed %v, canceled %v", err, full.closed, full.canceled)
 	}
 }
@@ -157,6 +161,28 @@ func TestRestoreWithoutRoom(t *testing.T) {
 		t.Errorf("after a failed restore = %s, want %s", got, want)
 	}
 	w.commit(7, 7)
+}
+
+// TestRestoreNeverGoesBack: a snapshot of an older state changes nothing, that of the
+// same state and of a newer one are taken.
+func TestRestoreNeverGoesBack(t *testing.T) {
+	w := filled(t)
+	older, err := io.ReadAll(snapshotOf(t, w.fsm))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.commit(5, 5)
+	want := fingerprint(w.fsm)
+	if err := w.fsm.Restore(io.NopCloser(bytes.NewReader(older))); !errors.Is(err, catalog.ErrConflict) {
+		t.Errorf("Restore of an older state = %v, want ErrConflict", err)
+	}
+	if got := fingerprint(w.fsm); got != want {
+		t.Errorf("after an older snapshot = %s, want %s", got, want)
+	}
+	if err := w.fsm.Restore(snapshotOf(t, w.fsm)); err != nil {
+		t.Errorf("Restore of the same state = %v", err)
+	}
+	w.commit(6, 6)
 }
 
 // TestReadersDuringRestore looks things up while snapshots replace the catalog.

@@ -563,7 +563,7 @@ func (n *testNode) push(name string, b []byte) blobstore.Entry {
 	e := n.stage(name, b)
 	n.c.pin(e)
 	w := catalog.WriteQuorum(n.c.set.Replicas, len(n.Members()))
-	rc, err := n.r.Replicate(context.Background(), e.Digest, e.RawSize, e.Packed, w)
+	rc, err := n.r.Replicate(context.Background(), e.Digest, w)
 	if err != nil || len(rc.Holders) < w {
 		n.c.t.Fatalf("Replicate = %+v, %v, want %d holders", rc, err, w)
 	}

@@ -81,6 +81,9 @@ func (r *Replicator) confirmPart(ctx context.Context, digests []catalog.Digest) 
 		}
 		g.Go(func() error {
 			rc, err := r.spread(ctx, rc, want)
+			if errors.Is(err, catalog.ErrConflict) { // nodes are still agreeing on a form
+				err = fmt.Errorf("%v: %w", err, catalog.ErrUnavailable)
+			}
 			if err != nil {
 				failed[i] = err
 			} else {

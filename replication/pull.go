@@ -95,8 +95,10 @@ func (r *Replicator) fly(ctx context.Context, key flightKey, f *flight, w Wanted
 	}
 }
 
-// local returns the copy on this node, after a look whether its file is there.
+// local returns the copy on this node, after a look whether its file is there and
+// will stay: a removal under way has decided before the caller's question.
 func (r *Replicator) local(d catalog.Digest) (blobstore.Entry, bool) {
+	r.store.Settle(d)
 	f, e, err := r.store.OpenBlob(d)
 	if err != nil {
 		if !errors.Is(err, catalog.ErrNotFound) {

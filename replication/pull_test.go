@@ -132,7 +132,7 @@ func TestPullOnAFullDisk(t *testing.T) {
 		t.Errorf("Pull = %v, want ErrFull", err)
 	}
 	// Replication goes around it.
-	if rc, err := ns[0].r.Replicate(bg, e.Digest, e.RawSize, e.Packed, 3); err != nil || len(rc.Holders) != 3 {
+	if rc, err := ns[0].r.Replicate(bg, e.Digest, 3); err != nil || len(rc.Holders) != 3 {
 		t.Errorf("Replicate = %+v, %v, want three holders", rc, err)
 	}
 }

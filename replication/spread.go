@@ -20,19 +20,21 @@ const slowest = 1 << 20
 // distinct members, this one included: its owners first, others when an owner does
 // not take it. The remaining owners fetch it once it is committed. If another
 // packed form of the blob is established already, the receipt names that one. The
-// error wraps catalog.ErrUnavailable if fewer members hold it; the receipt then
-// says who does.
-func (r *Replicator) Replicate(ctx context.Context, d catalog.Digest, rawSize int64, packed catalog.Packed, want int) (catalog.Receipt, error) {
-	rc := catalog.Receipt{Digest: d, RawSize: rawSize, Packed: packed}
-	if e, ok := r.local(d); !ok || e.Packed != packed {
-		return rc, fmt.Errorf("blob %s: replicate: this node holds no copy packed as %s: %w", d, packed.SHA256, catalog.ErrConflict)
+// error wraps catalog.ErrUnavailable if fewer members hold it, or if the copy is
+// gone after all; the receipt then says who does.
+func (r *Replicator) Replicate(ctx context.Context, d catalog.Digest, want int) (catalog.Receipt, error) {
+	e, ok := r.local(d)
+	if !ok {
+		return catalog.Receipt{Digest: d}, fmt.Errorf("blob %s: replicate: this node has no sound copy: send it again: %w", d, catalog.ErrUnavailable)
 	}
-	rc.Holders = []catalog.NodeID{r.cfg.Self}
+	// The form is read here: since the caller stored the blob, that of another node
+	// may have taken its place.
+	rc := catalog.Receipt{Digest: d, RawSize: e.RawSize, Packed: e.Packed, Holders: []catalog.NodeID{r.cfg.Self}}
 	rc, err := r.spread(ctx, rc, want)
 	if errors.Is(err, catalog.ErrConflict) {
 		confirmed, cerr := r.Confirm(ctx, []catalog.Digest{d})
 		if cerr != nil || len(confirmed) != 1 {
-			return rc, errors.Join(err, cerr)
+			return rc, fmt.Errorf("%v: %w", errors.Join(err, cerr), catalog.ErrUnavailable)
 		}
 		return confirmed[0], nil
 	}

@@ -212,6 +212,11 @@ func (s *Store) Has(d catalog.Digest) bool {
 	return err == nil
 }
 
+// Settle waits for a change of the blob that is under way. A removal that begins
+// later has its check called later, so that what is promised after Settle is seen
+// by it.
+func (s *Store) Settle(d catalog.Digest) { s.locks.lock(d)() }
+
 // OpenBlob opens the packed file; the caller closes it. A blob whose file has
 // vanished is dropped from the index. The error wraps catalog.ErrNotFound if it
 // is not here.

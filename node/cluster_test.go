@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == moodyCommand {
 		os.Exit(moody(os.Args[2]))
 	}
+	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0") // children would sleep a second each
 	code := m.Run()
 	if code == 0 {
 		http.DefaultClient.CloseIdleConnections()

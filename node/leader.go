@@ -80,6 +80,7 @@ func (n *Node) runDuties(ctx context.Context, c *consensus) error {
 	g.Go(func() error { return n.runTicks(ctx) })
 	g.Go(func() error { return n.runVoters(ctx, c) })
 	g.Go(func() error { return n.runUpkeep(ctx) })
+	g.Go(func() error { return n.runAudit(ctx) })
 	g.Go(func() error { return n.notifier.Run(ctx) })
 	return g.Wait()
 }

@@ -262,7 +262,10 @@ func (n *Node) begin() error {
 // found makes this node the first voter of a cluster. Until founded says so, a
 // crash on the way leaves it to the next start.
 func (n *Node) found(id catalog.ClusterID) error {
-	if err := n.id.setCluster(id); err != nil {
+	n.mu.Lock()
+	err := n.id.setCluster(id)
+	n.mu.Unlock()
+	if err != nil {
 		return err
 	}
 	if err := bootstrap(n.raftDir(), n.id.Node, n.peerAdvertised, n.log); err != nil {

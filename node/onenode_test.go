@@ -86,7 +86,13 @@ func testResume(t *testing.T, n *testNode) {
 
 	_, err := n.c.Upload(t.Context(), id, f.digest(), acked-1, size, bytes.NewReader(f.bytes[acked-1:]))
 	wantError(t, "upload from another offset", err, catalog.ErrConflict)
-	r, err := n.c.Upload(t.Context(), id, f.digest(), acked, size, bytes.NewReader(f.bytes[acked:]))
+	var r catalog.Receipt
+	eventually(t, 5*time.Second, func() bool { // as an agent does while the server still reads what was on the way
+		if acked, _, err = n.c.UploadOffset(t.Context(), id, f.digest()); err == nil {
+			r, err = n.c.Upload(t.Context(), id, f.digest(), acked, size, bytes.NewReader(f.bytes[acked:]))
+		}
+		return !errors.Is(err, catalog.ErrConflict)
+	}, func() string { return fmt.Sprintf("the rest from %d on is refused: %v", acked, err) })
 	if err != nil || r.Digest != f.digest() || r.RawSize != size || len(r.Holders) != 1 {
 		t.Fatalf("upload of the rest = %+v, %v", r, err)
 	}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,8 +23,11 @@ const statusTimeout = time.Second
 // PeerStatus is what this node says of itself to other members.
 func (n *Node) PeerStatus(context.Context) (api.PeerStatus, error) {
 	st := api.PeerStatus{ID: n.id.Node, Name: n.name, Version: n.cfg.Version, AppliedIndex: n.fsm.AppliedIndex()}
-	_, hash := n.fsm.Hash()
-	st.FSMHash = hash.String()
+	var err error
+	if st.Hashes, err = n.catalogHashes(); err != nil {
+		return st, err
+	}
+	st.FSMHash = st.Hashes[0].Hash
 	if c := n.consensus(); c != nil {
 		_, leader := c.raft.LeaderWithID()
 		st.Term, st.LastIndex = c.raft.CurrentTerm(), c.raft.LastIndex()
@@ -52,13 +56,18 @@ func (n *Node) ClusterStatus(ctx context.Context) (api.ClusterStatus, error) {
 	st.Leader, st.Term, st.Commit = catalog.NodeID(leader), c.raft.CurrentTerm(), c.raft.CommitIndex()
 	st.Replicas = n.settings().Replicas
 	roles := serverRoles(c)
-	st.Nodes = n.nodeStatuses(ctx, roles)
+	var said []api.PeerStatus
+	st.Nodes, said = n.nodeStatuses(ctx, roles)
 	counts := n.fsm.Counts()
 	st.Blobs, st.MailQueue, st.Packages = counts.Blobs, counts.PendingNotices, map[string]int{}
 	for state, k := range counts.Packages {
 		st.Packages[string(state)] = k
 	}
-	n.judgeHealth(&st)
+	n.judgeHealth(&st, roles)
+	if text := differ(said); text != "" {
+		n.log.Error("catalogs differ", "err", text)
+		st.Reasons, st.Healthy = append(st.Reasons, text), false
+	}
 	return st, nil
 }
 
@@ -77,7 +86,7 @@ func serverRoles(c *consensus) map[catalog.NodeID]string {
 	return roles
 }
 
-func (n *Node) nodeStatuses(ctx context.Context, roles map[catalog.NodeID]string) []api.NodeStatus {
+func (n *Node) nodeStatuses(ctx context.Context, roles map[catalog.NodeID]string) ([]api.NodeStatus, []api.PeerStatus) {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
 	peers := map[catalog.NodeID]gossip.Peer{}
@@ -85,22 +94,21 @@ func (n *Node) nodeStatuses(ctx context.Context, roles map[catalog.NodeID]string
 		peers[p.NodeID] = p
 	}
 	members := n.members()
-	out := make([]api.NodeStatus, len(members))
+	out, said := make([]api.NodeStatus, len(members)), make([]api.PeerStatus, len(members))
 	var wg sync.WaitGroup
 	for i, m := range members {
 		out[i] = api.NodeStatus{
-			ID: m.ID, Name: m.Name, Role: roles[m.ID], State: string(gossip.Dead), HTTPAddr: m.HTTPAddr, PeerAddr: m.PeerAddr,
+			ID: m.ID, Name: m.Name, Role: cmp.Or(roles[m.ID], "nonvoter"), State: string(gossip.Dead), HTTPAddr: m.HTTPAddr, PeerAddr: m.PeerAddr,
 			GossipAddr: m.GossipAddr, Zone: m.Zone, Version: m.Version, Synced: m.Synced, LastContact: -1,
 		}
-		wg.Go(func() { n.askNode(ctx, &out[i], m, peers[m.ID]) })
+		wg.Go(func() { said[i] = n.askNode(ctx, &out[i], m, peers[m.ID]) })
 	}
 	wg.Wait()
-	return out
+	return out, said
 }
 
-// askNode fills in what gossip and the node itself say.
-func (n *Node) askNode(ctx context.Context, s *api.NodeStatus, m catalog.Member, p gossip.Peer) {
-	var st api.PeerStatus
+// askNode fills in what gossip and the node itself say, and returns the latter.
+func (n *Node) askNode(ctx context.Context, s *api.NodeStatus, m catalog.Member, p gossip.Peer) (st api.PeerStatus) {
 	var err error
 	if m.ID == n.id.Node {
 		s.State, s.LastContact = string(gossip.Alive), 0
@@ -110,7 +118,7 @@ func (n *Node) askNode(ctx context.Context, s *api.NodeStatus, m catalog.Member,
 			s.State, s.LastContact = string(p.State), time.Since(p.LastSeen).Milliseconds()
 		}
 		if p.State == gossip.Dead || p.State == gossip.Left {
-			return
+			return st
 		}
 		st, err = n.peers.Status(ctx, n.peerAddr(m.ID, m.PeerAddr))
 	}
@@ -118,7 +126,7 @@ func (n *Node) askNode(ctx context.Context, s *api.NodeStatus, m catalog.Member,
 		if s.State == string(gossip.Alive) {
 			s.State = string(gossip.Suspect)
 		}
-		return
+		return api.PeerStatus{}
 	}
 	if s.State != string(gossip.Alive) && s.State != string(gossip.Suspect) {
 		s.State = string(gossip.Alive) // it answers; gossip is only late
@@ -127,26 +135,36 @@ func (n *Node) askNode(ctx context.Context, s *api.NodeStatus, m catalog.Member,
 	if m.Draining {
 		s.State = "draining"
 	}
+	return st
 }
 
 // judgeHealth computes how many members may fail, and why the cluster is not as
-// it should be.
-func (n *Node) judgeHealth(st *api.ClusterStatus) {
-	voters, aliveVoters, eligible, usable := 0, 0, 0, 0
+// it should be. Neither a vote nor a copy of a node that is away or has not
+// completed its first copy counts.
+func (n *Node) judgeHealth(st *api.ClusterStatus, roles map[catalog.NodeID]string) {
+	voters, firmVoters, infirm, eligible, usable := 0, 0, 0, 0, 0
+	for _, role := range roles { // a server without a row has its vote nevertheless
+		if role == "voter" {
+			voters++
+		}
+	}
 	var reasons []string
 	for _, s := range st.Nodes {
 		alive := s.State == string(gossip.Alive) || s.State == "draining"
 		if !alive {
 			reasons = append(reasons, fmt.Sprintf("node %s is %s", s.Name, s.State))
 		}
+		if roles[s.ID] == "" {
+			reasons = append(reasons, fmt.Sprintf("node %s gets no log yet", s.Name))
+		}
 		if alive && !s.Synced {
 			reasons = append(reasons, fmt.Sprintf("node %s has not completed its first copy: %d blobs missing", s.Name, s.Missing))
 		}
-		if s.Role == "voter" {
-			voters++
-			if alive {
-				aliveVoters++
-			}
+		switch firm := alive && s.Synced; {
+		case !firm:
+			infirm++
+		case s.Role == "voter":
+			firmVoters++
 		}
 		if s.Role == "voter" || alive {
 			eligible++
@@ -169,9 +187,9 @@ func (n *Node) judgeHealth(st *api.ClusterStatus) {
 	if st.Under = n.fsm.UnderReplicated(want); st.Under > 0 {
 		reasons = append(reasons, fmt.Sprintf("%d of %d blobs have fewer than %d copies", st.Under, st.Blobs, want))
 	}
-	st.Tolerates = max(0, aliveVoters-(voters/2+1))
-	if fewest, ok := n.fsm.MinHolders(); ok {
-		st.Tolerates = max(0, min(st.Tolerates, fewest-1))
+	st.Tolerates = max(0, firmVoters-(voters/2+1))
+	if fewest, ok := n.fsm.MinHolders(); ok { // those that do not count may be among the holders
+		st.Tolerates = max(0, min(st.Tolerates, fewest-1-infirm))
 	}
 	st.Reasons, st.Healthy = reasons, len(reasons) == 0
 }

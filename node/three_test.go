@@ -1,12 +1,29 @@
 package node
 
 import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
 	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"symkeep/internal/api"
+	"symkeep/internal/catalog"
 )
 
+// missPath is a key that nobody has.
+const missPath = "/none.pdb/0123456789ABCDEF0123456789ABCDEF1/none.pdb"
+
 // TestThreeNodes: what is pushed through any node is served by all, the leader may
-// go, and a node that comes back at other addresses is a member like before.
+// go, and a node that comes back at other addresses is a member like before. Then a
+// node leaves for good, and a wiped one comes back.
 func TestThreeNodes(t *testing.T) {
+	t.Parallel()
 	nodes := startCluster(t, 3)
 	st, err := nodes[2].ClusterStatus(t.Context())
 	if err != nil || st.Tolerates != 1 {
@@ -17,17 +34,131 @@ func TestThreeNodes(t *testing.T) {
 	others[0].push("a", a)
 	for _, n := range nodes {
 		n.serves(a)
-		if status, _ := n.get("/none.pdb/0123456789ABCDEF0123456789ABCDEF1/none.pdb"); status != 404 {
+		if status, _ := n.get(missPath); status != 404 {
 			t.Errorf("miss from %s = %d, want 404", n.cfg.Name, status)
 		}
 	}
+	testMending(t, leader, others)
 
 	leader.halt()
 	b := breakpad(2, 100)
 	others[1].push("b", b)
 	others[0].serves(b)
-	leader.start()
+	if st, err := others[0].ClusterStatus(t.Context()); err != nil || st.Healthy || st.Tolerates != 0 {
+		t.Errorf("status with a node away = healthy %t, tolerates %d, %v, want neither", st.Healthy, st.Tolerates, err)
+	}
+	leader.start() // on new ports
 	awaitHealthy(t, nodes...)
 	leader.serves(a)
 	leader.serves(b)
+
+	testWiped(t, nodes)
+	testLeave(t, nodes)
+}
+
+// testMending: a raft configuration and a member table that a crash left apart come
+// together again, in either direction.
+func testMending(t *testing.T, leader *testNode, others []*testNode) {
+	c := leader.consensus()
+	stranger := raft.ServerID("9d0e1c1e-54a8-4b7c-9d0e-3a5f7c9b1d2e")
+	if err := c.raft.AddNonvoter(stranger, "127.0.0.1:1", 0, time.Second).Error(); err != nil {
+		t.Fatal(err)
+	}
+	lost := others[0].id.Node
+	if err := c.raft.RemoveServer(raft.ServerID(lost), 0, 5*time.Second).Error(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, func() bool {
+		roles := serverRoles(c)
+		return len(roles) == 3 && roles[lost] == "voter" && roles[catalog.NodeID(stranger)] == ""
+	}, func() string { return fmt.Sprintf("servers are %v, want the three members as voters", serverRoles(c)) })
+}
+
+// testWiped: a node that lost its data comes back under its name, in the place of
+// what it was; while that lives, it is refused.
+func testWiped(t *testing.T, nodes []*testNode) {
+	_, others := leaderOf(t, nodes...)
+	n := others[0]
+	old := n.id.Node
+	n.halt()
+	if err := os.RemoveAll(n.cfg.DataDir); err != nil {
+		t.Fatal(err)
+	}
+	n.cfg.Join = nil
+	for _, o := range nodes {
+		if o != n {
+			n.cfg.Join = append(n.cfg.Join, o.gossip.Addr())
+		}
+	}
+	n.start()
+	eventually(t, 20*time.Second, func() bool { // it replaces the old one once that is found dead
+		_, err := n.fsm.Member(n.id.Node)
+		return err == nil
+	}, func() string { return fmt.Sprint("the wiped node is no member: ", n.joinError()) })
+	awaitHealthy(t, nodes...)
+	if _, err := nodes[0].fsm.Member(old); err == nil {
+		t.Errorf("member %s is still there although %s took its place", old, n.id.Node)
+	}
+	n.serves(breakpad(1, 100))
+}
+
+// testLeave: the leader leaves for good; what it leaves behind is a healthy cluster
+// of two, the last of which does not go.
+func testLeave(t *testing.T, nodes []*testNode) {
+	leader, others := leaderOf(t, nodes...)
+	if err := leader.c.ClusterLeave(t.Context()); err != nil {
+		t.Fatalf("leave: %v", err)
+	}
+	awaitHealthy(t, others...)
+	others[0].push("after leaving", breakpad(3, 100))
+	if status, _ := leader.get("/readyz"); status != 503 {
+		t.Errorf("/readyz of a node that left = %d, want 503", status)
+	}
+	leader.halt()
+	leader.start() // with the data of a member
+	eventually(t, 10*time.Second, func() bool { return strings.Contains(leader.log.String(), "no member any more") },
+		func() string { return "a node that left does not say that it is no member" })
+	if ms := others[0].members(); len(ms) != 2 {
+		t.Errorf("members after one left = %v, want two", ms)
+	}
+	leader.halt()
+
+	leader, others = leaderOf(t, others...)
+	others[0].halt()
+	err := leader.RemoveMember(t.Context(), api.NodeRequest{Node: others[0].cfg.Name})
+	wantError(t, "removal of a member gossip has not found dead", err, catalog.ErrConflict)
+}
+
+// TestNoMajority: without a quorum nothing is promised. A push is refused as
+// unavailable, and a miss is no 404.
+func TestNoMajority(t *testing.T) {
+	t.Parallel()
+	nodes := startCluster(t, 3)
+	f := breakpad(1, 100)
+	nodes[0].push("a", f)
+	leader, others := leaderOf(t, nodes...)
+	var stopping sync.WaitGroup
+	for _, n := range others {
+		stopping.Go(n.halt)
+	}
+	stopping.Wait()
+	eventually(t, 10*time.Second, func() bool { return !leader.leads() && !leader.lease.held() },
+		func() string { return "the last of three nodes still leads" })
+	if status, _ := leader.get(missPath); status != 0 {
+		t.Errorf("miss without a quorum = %d, want a reset connection", status)
+	}
+	if status, body := leader.get(f.lookup()); status != 200 || !bytes.Equal(body, f.bytes) {
+		t.Errorf("hit without a quorum = %d, want 200", status)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err := leader.OpenPackage(ctx, api.OpenRequest{IdempotencyKey: "b", Product: "p", Version: "1"})
+	wantError(t, "open without a quorum", err, catalog.ErrUnavailable)
+	begun := time.Now()
+	if status, _ := leader.get(missPath); status != 0 {
+		t.Errorf("another miss without a quorum = %d, want a reset connection", status)
+	}
+	if took := time.Since(begun); took > missTimeout+time.Second {
+		t.Errorf("a miss without a quorum took %s, want at most %s", took, missTimeout)
+	}
 }

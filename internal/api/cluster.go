@@ -49,6 +49,15 @@ type PeerStatus struct {
 	Blobs        int            `json:"blobs"`
 	Missing      int            `json:"missing"`
 	FSMHash      string         `json:"fsm_hash"`
+	Hashes       []CatalogHash  `json:"hashes,omitempty"`
+}
+
+// A CatalogHash is the rolling hash over the commands up to a log index, or, for a
+// step, over those below it. It is the same on every node.
+type CatalogHash struct {
+	Index uint64 `json:"index"`
+	Hash  string `json:"hash"` // hex
+	Step  bool   `json:"step,omitempty"`
 }
 
 // JoinRequest is POST /peer/v1/join, the only route open to a connection without

@@ -111,11 +111,23 @@ func (n *Node) runPeerChanges(ctx context.Context) error {
 }
 
 // longGone returns the members that have been dead for goneFor, by this node's
-// own watch.
+// own watch. One that gossip has not seen since this node started has been away
+// for as long at least.
 func (n *Node) longGone() (ids []catalog.NodeID) {
+	seen := map[catalog.NodeID]gossip.Peer{}
 	for _, p := range n.gossip.Peers() {
-		if (p.State == gossip.Dead || p.State == gossip.Left) && time.Since(p.LastSeen) > goneFor {
-			ids = append(ids, p.NodeID)
+		seen[p.NodeID] = p
+	}
+	for _, m := range n.otherMembers() {
+		since := n.started
+		if p, ok := seen[m.ID]; ok {
+			if p.State != gossip.Dead && p.State != gossip.Left {
+				continue
+			}
+			since = p.LastSeen
+		}
+		if time.Since(since) > goneFor {
+			ids = append(ids, m.ID)
 		}
 	}
 	return ids

@@ -84,10 +84,13 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	case err = <-served:
 	}
 	s.drain()
+	ln.Close() // a stop that came before Serve has not: it would accept forever
 	s.cutBase()
 	if gerr := g.Wait(); gerr != nil && !errors.Is(gerr, context.Canceled) {
 		err = gerr
 	}
+	s.conns.closeAll()
+	<-s.conns.empty()
 	if err != nil {
 		return fmt.Errorf("http server on %s: %w", ln.Addr(), err)
 	}

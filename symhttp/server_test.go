@@ -336,3 +336,32 @@ var errBroken = errors.New("listener broke")
 type broken struct{ net.Listener }
 
 func (broken) Accept() (net.Conn, error) { return nil, errBroken }
+
+// TestStopBeforeStart: a server that is told to stop before it has begun to accept
+// ends, and leaves nobody at its address.
+func TestStopBeforeStart(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 { // the stop and the start race
+		w := newWorld(t)
+		s, err := symhttp.NewJoin(testConfig(), testLog(t), w, w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln := listen(t)
+		ended := make(chan error, 1)
+		go func() { ended <- s.Run(ctx, ln) }()
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Fatalf("Run with its context ended = %v, want nil", err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("Run with its context ended does not return")
+		}
+		if conn, err := net.Dial("tcp", ln.Addr().String()); err == nil {
+			conn.Close()
+			t.Fatal("somebody still accepts at the address of a server that has stopped")
+		}
+	}
+}

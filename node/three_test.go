@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -116,8 +115,9 @@ func testLeave(t *testing.T, nodes []*testNode) {
 	}
 	leader.halt()
 	leader.start() // with the data of a member
-	eventually(t, 10*time.Second, func() bool { return strings.Contains(leader.log.String(), "no member any more") },
+	eventually(t, 10*time.Second, func() bool { return leader.joinError() != nil },
 		func() string { return "a node that left does not say that it is no member" })
+	wantError(t, "announcement of a node that left", leader.joinError(), catalog.ErrConflict)
 	if ms := others[0].members(); len(ms) != 2 {
 		t.Errorf("members after one left = %v, want two", ms)
 	}

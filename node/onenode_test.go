@@ -127,30 +127,43 @@ func testWrongBytes(t *testing.T, n *testNode) {
 	n.await(id)
 }
 
-// testOneBlobTwice: two agents send the same file at once, slowly enough to meet.
+// testOneBlobTwice: an agent sends a file while another is half way through it.
 func testOneBlobTwice(t *testing.T, n *testNode) {
 	f := breakpad(6, 4<<20)
-	ids := []catalog.PackageID{n.open("twice 1", f), n.open("twice 2", f)}
-	var met, done sync.WaitGroup
-	met.Add(2)
-	for _, id := range ids {
-		done.Go(func() {
-			meet := readFunc(func([]byte) (int, error) { met.Done(); met.Wait(); return 0, io.EOF })
-			var body io.Reader = io.MultiReader(bytes.NewReader(f.bytes[:1<<20]), meet, bytes.NewReader(f.bytes[1<<20:]))
-			_, err := n.c.Upload(t.Context(), id, f.digest(), 0, int64(len(f.bytes)), body)
-			for errors.Is(err, catalog.ErrConflict) || errors.Is(err, catalog.ErrUnavailable) { // what agents do
-				var acked int64
-				if acked, _, err = n.c.UploadOffset(t.Context(), id, f.digest()); err == nil && acked < int64(len(f.bytes)) {
-					_, err = n.c.Upload(t.Context(), id, f.digest(), acked, int64(len(f.bytes)), bytes.NewReader(f.bytes[acked:]))
-				}
+	size := int64(len(f.bytes))
+	first, second := n.open("twice 1", f), n.open("twice 2", f)
+	persist := func(id catalog.PackageID, err error) error { // what agents do
+		for errors.Is(err, catalog.ErrConflict) || errors.Is(err, catalog.ErrUnavailable) {
+			var acked int64
+			if acked, _, err = n.c.UploadOffset(t.Context(), id, f.digest()); err == nil && acked < size {
+				_, err = n.c.Upload(t.Context(), id, f.digest(), acked, size, bytes.NewReader(f.bytes[acked:]))
 			}
-			if err != nil {
-				t.Errorf("upload beside another one: %v", err)
-			}
-		})
+		}
+		return err
 	}
-	done.Wait()
-	for _, id := range ids {
+	half, came := make(chan struct{}), make(chan struct{})
+	halfOnce, cameOnce := sync.OnceFunc(func() { close(half) }), sync.OnceFunc(func() { close(came) })
+	var both sync.WaitGroup
+	both.Go(func() {
+		meet := readFunc(func([]byte) (int, error) { halfOnce(); <-came; return 0, io.EOF })
+		body := io.MultiReader(bytes.NewReader(f.bytes[:2<<20]), meet, bytes.NewReader(f.bytes[2<<20:]))
+		_, err := n.c.Upload(t.Context(), first, f.digest(), 0, size, body)
+		if err := persist(first, err); err != nil {
+			t.Errorf("upload that another one came to: %v", err)
+		}
+	})
+	both.Go(func() {
+		<-half
+		defer cameOnce()
+		meet := readFunc(func([]byte) (int, error) { cameOnce(); return 0, io.EOF })
+		_, err := n.c.Upload(t.Context(), second, f.digest(), 0, size, io.MultiReader(meet, bytes.NewReader(f.bytes)))
+		cameOnce() // it may be refused from its header
+		if err := persist(second, err); err != nil {
+			t.Errorf("upload that came to another one: %v", err)
+		}
+	})
+	both.Wait()
+	for _, id := range []catalog.PackageID{first, second} {
 		n.commit(id, f)
 		if st := n.await(id); st.State != catalog.StateGood {
 			t.Errorf("package is %s, want good", st.State)

@@ -24,40 +24,66 @@ const missPath = "/none.pdb/0123456789ABCDEF0123456789ABCDEF1/none.pdb"
 func TestThreeNodes(t *testing.T) {
 	t.Parallel()
 	nodes := startCluster(t, 3)
+	for _, step := range []struct {
+		name string
+		run  func(*testing.T, []*testNode)
+	}{
+		{"serve", testServe},
+		{"mending", testMending},
+		{"no leader", testLeaderStops},
+		{"wiped", testWiped},
+		{"leave", testLeave},
+	} {
+		ok := t.Run(step.name, func(t *testing.T) {
+			for _, n := range nodes {
+				defer func(t *testing.T) { n.t = t }(n.t)
+				n.t = t
+			}
+			step.run(t, nodes)
+		})
+		if !ok {
+			return
+		}
+	}
+}
+
+func testServe(t *testing.T, nodes []*testNode) {
 	st, err := nodes[2].ClusterStatus(t.Context())
 	if err != nil || st.Tolerates != 1 {
 		t.Fatalf("three healthy nodes tolerate %d, %v, want 1", st.Tolerates, err)
 	}
-	a := breakpad(1, 100)
-	leader, others := leaderOf(t, nodes...)
-	others[0].push("a", a)
+	f := breakpad(1, 100)
+	_, others := leaderOf(t, nodes...)
+	others[0].push("a", f)
 	for _, n := range nodes {
-		n.serves(a)
+		n.serves(f)
 		if status, _ := n.get(missPath); status != 404 {
 			t.Errorf("miss from %s = %d, want 404", n.cfg.Name, status)
 		}
 	}
-	testMending(t, leader, others)
+}
 
+// testLeaderStops: the others go on without the leader, which comes back on other
+// ports.
+func testLeaderStops(t *testing.T, nodes []*testNode) {
+	leader, others := leaderOf(t, nodes...)
 	leader.halt()
-	b := breakpad(2, 100)
-	others[1].push("b", b)
-	others[0].serves(b)
+	f := breakpad(2, 100)
+	others[1].push("b", f)
+	others[0].serves(f)
 	if st, err := others[0].ClusterStatus(t.Context()); err != nil || st.Healthy || st.Tolerates != 0 {
 		t.Errorf("status with a node away = healthy %t, tolerates %d, %v, want neither", st.Healthy, st.Tolerates, err)
 	}
-	leader.start() // on new ports
+	leader.start()
 	awaitHealthy(t, nodes...)
-	leader.serves(a)
-	leader.serves(b)
-
-	testWiped(t, nodes)
-	testLeave(t, nodes)
+	leader.serves(breakpad(1, 100))
+	leader.serves(f)
 }
 
 // testMending: a raft configuration and a member table that a crash left apart come
 // together again, in either direction.
-func testMending(t *testing.T, leader *testNode, others []*testNode) {
+func testMending(t *testing.T, nodes []*testNode) {
+	leader, others := leaderOf(t, nodes...)
 	c := leader.consensus()
 	stranger := raft.ServerID("9d0e1c1e-54a8-4b7c-9d0e-3a5f7c9b1d2e")
 	if err := c.raft.AddNonvoter(stranger, "127.0.0.1:1", 0, time.Second).Error(); err != nil {

@@ -22,7 +22,8 @@ const hashesKept = 1000
 // of all entries below that multiple.
 func (s *state) hash(data []byte, r Result) {
 	if step := s.index / HashStep * HashStep; step > s.head.LastCommand {
-		s.put(bucketHashes, binary.BigEndian.AppendUint64(nil, step), s.head.Hash[:])
+		below := s.head.Hash // bbolt keeps the slice until the commit, and the head moves on
+		s.put(bucketHashes, binary.BigEndian.AppendUint64(nil, step), below[:])
 		for _, k := range prefixKeys(s.tx.Bucket(bucketHashes), nil, nil, 2) {
 			if binary.BigEndian.Uint64(k)+hashesKept*HashStep <= step {
 				s.delete(bucketHashes, k)

@@ -55,6 +55,27 @@ func TestWaitApplied(t *testing.T) {
 	}
 }
 
+// TestHashAtInBatches: the recorded hash is that of the entries below the step,
+// however many entries share a transaction with the step.
+func TestHashAtInBatches(t *testing.T) {
+	single, batched := newCluster(t), newCluster(t)
+	for range 2500 {
+		single.ok(raftfsm.Tick{Millis: 1})
+	}
+	for rest := single.log[len(batched.log):]; len(rest) > 0; {
+		n := min(len(rest), 256)
+		batched.fsm.ApplyBatch(rest[:n])
+		rest = rest[n:]
+	}
+	for _, index := range []uint64{1000, 2000} {
+		one, err := single.fsm.HashAt(index)
+		two, err2 := batched.fsm.HashAt(index)
+		if err = errors.Join(err, err2); err != nil || one != two {
+			t.Errorf("HashAt(%d) = %s entry by entry, %s in batches, %v, want the same", index, one, two, err)
+		}
+	}
+}
+
 func TestHashAt(t *testing.T) {
 	w, other := newCluster(t), newCluster(t)
 	for range 2500 {

@@ -31,7 +31,7 @@ func NewClient(base string) (*Client, error) {
 	t.MaxIdleConnsPerHost = 16
 	t.DisableCompression = true
 	t.ExpectContinueTimeout = 2 * time.Second
-	return &Client{caller{strings.TrimRight(base, "/"), &http.Client{Transport: t}}}, nil
+	return &Client{caller{strings.TrimRight(base, "/"), &http.Client{Transport: t, CheckRedirect: stay}}}, nil
 }
 
 // Base returns the URL the client was made with.

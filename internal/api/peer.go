@@ -31,7 +31,7 @@ func NewPeerClient(cluster func() catalog.ClusterID) *PeerClient {
 		IdleConnTimeout:     60 * time.Second,
 		DisableCompression:  true,
 	}
-	return &PeerClient{&http.Client{Transport: t}}
+	return &PeerClient{&http.Client{Transport: t, CheckRedirect: stay}}
 }
 
 // Close drops idle connections.
@@ -90,7 +90,7 @@ func (p *PeerClient) Blob(ctx context.Context, addr string, d catalog.Digest, of
 	if err != nil {
 		return nil, 0, err
 	}
-	if resp.StatusCode == http.StatusOK {
+	if resp.StatusCode == http.StatusOK && req.Header.Get("Range") == "" {
 		return resp.Body, resp.ContentLength, nil
 	}
 	var first, last int64

@@ -50,7 +50,9 @@ func (c *caller) call(ctx context.Context, method, path string, in, out any) (ht
 	}
 	defer resp.Body.Close()
 	if out == nil {
-		_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20))
+		if _, err = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20)); err != nil && ctx.Err() == nil {
+			err = fmt.Errorf("%s%s: answer cut: %w", c.base, path, &unreachable{err})
+		}
 		return resp.Header, err
 	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(out); err != nil {
@@ -62,7 +64,7 @@ func (c *caller) call(ctx context.Context, method, path string, in, out any) (ht
 	return resp.Header, nil
 }
 
-// do sends req and turns every status of 400 and up into *Error.
+// do sends req and turns every status but a success into *Error.
 func (c *caller) do(req *http.Request) (*http.Response, error) {
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -71,12 +73,16 @@ func (c *caller) do(req *http.Request) (*http.Response, error) {
 		}
 		return nil, fmt.Errorf("%s: %w", c.base, &unreachable{err})
 	}
-	if resp.StatusCode < 400 {
+	if resp.StatusCode < 300 {
 		return resp, nil
 	}
 	defer resp.Body.Close()
 	return nil, readError(resp)
 }
+
+// stay is the CheckRedirect of both clients: nodes never redirect, and a POST that
+// follows a proxy's redirect becomes a GET.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // readError makes an *Error of an answer, whatever its body is: a proxy in front
 // of a node answers with pages of its own.
@@ -95,6 +101,9 @@ func readError(resp *http.Response) *Error {
 			text = ""
 		}
 		e.Message = strings.TrimSpace(fmt.Sprintf("server answered %s %s", resp.Status, text))
+	}
+	if to := resp.Header.Get("Location"); resp.StatusCode < 400 && to != "" {
+		e.Code, e.Message = CodeInvalid, fmt.Sprintf("server answered %s, to %.200s: name the URL it leads to as the server", resp.Status, to)
 	}
 	e.Status = resp.StatusCode
 	return e

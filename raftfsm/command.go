@@ -43,6 +43,14 @@ const (
 	KindRaiseFeature  Kind = 7
 	KindTick          Kind = 8
 
+	KindChangeSettings   Kind = 9
+	KindApplyLayout      Kind = 10
+	KindMarkLayoutSynced Kind = 11
+	KindSetMaintenance   Kind = 12
+	KindRaiseAlarm       Kind = 13
+	KindClearAlarm       Kind = 14
+	KindFreezeRetiring   Kind = 15
+
 	KindOpenPackage     Kind = 16
 	KindAddFiles        Kind = 17
 	KindRenewLease      Kind = 18

@@ -16,6 +16,12 @@ type ClusterStatus struct {
 	Under     int               `json:"under_replicated"`   // of those, with fewer copies than wanted
 	Packages  map[string]int    `json:"packages,omitempty"` // by state
 	MailQueue int               `json:"mail_queue"`
+	Feature   int               `json:"feature"` // level of the commands and rows in use
+	Layout    uint64            `json:"layout_version"`
+	Moving    int               `json:"layouts_kept,omitempty"` // earlier layouts that members still move away from
+	Paused    bool              `json:"repair_paused,omitempty"`
+	Frozen    int64             `json:"retiring_frozen_ms,omitempty"` // no blob is retired for so long
+	Alarms    []catalog.Alarm   `json:"alarms"`
 	Nodes     []NodeStatus      `json:"nodes"`
 }
 
@@ -34,6 +40,37 @@ type NodeStatus struct {
 	Synced       bool           `json:"synced"`
 	Missing      int            `json:"missing"`         // blobs it should hold and does not yet
 	LastContact  int64          `json:"last_contact_ms"` // -1 when never
+
+	Lag         uint64         `json:"applied_lag"` // log entries behind the leader's commit index
+	Feature     int            `json:"feature"`     // highest level its build understands
+	Weight      int            `json:"weight"`
+	MissBytes   int64          `json:"missing_bytes"`            // packed bytes of Missing
+	Holds       int64          `json:"blobs"`                    // copies on it
+	HoldsBytes  int64          `json:"blob_bytes"`               // packed
+	Queue       int            `json:"repair_queue"`             // blobs to bring, compare or remove
+	Quarantined int            `json:"quarantined"`              // damaged copies kept aside
+	Orphans     int            `json:"orphans"`                  // copies the catalog knows nothing of
+	Maintenance int64          `json:"maintenance_ms,omitempty"` // its absence is planned for so long
+	Drain       *DrainProgress `json:"drain,omitempty"`          // while it is draining
+	Disk        DiskStatus     `json:"disk"`
+	Clock       int64          `json:"clock_skew_ms"` // its wall clock less that of the node that answers
+}
+
+// A DrainProgress says how far a draining member is.
+type DrainProgress struct {
+	Blobs    int64 `json:"blobs"`    // copies still listed on it
+	Bytes    int64 `json:"bytes"`    // packed
+	Needed   int64 `json:"needed"`   // of them, those without which a blob would have too few copies
+	Finished bool  `json:"finished"` // nothing is needed: it can be removed
+}
+
+// A DiskStatus is how full and how fast a node's disk is.
+type DiskStatus struct {
+	Used   int64   `json:"used_bytes"`
+	Avail  int64   `json:"avail_bytes"`
+	Share  float64 `json:"share"` // used and promised part, 0 to 1
+	Level  string  `json:"level"` // ok, warn, no-rebalance, no-ingest, read-only
+	SyncMS int64   `json:"fsync_p99_ms"`
 }
 
 // PeerStatus is GET /peer/v1/status: what a node says about itself.
@@ -50,6 +87,18 @@ type PeerStatus struct {
 	Missing      int            `json:"missing"`
 	FSMHash      string         `json:"fsm_hash"`
 	Hashes       []CatalogHash  `json:"hashes,omitempty"`
+
+	Feature     int             `json:"feature"` // highest level this build understands; absent means 1
+	Holds       int64           `json:"blob_count"`
+	HoldsBytes  int64           `json:"blob_bytes"`
+	MissBytes   int64           `json:"missing_bytes"`
+	Queue       int             `json:"repair_queue"`
+	Quarantined int             `json:"quarantined"`
+	Orphans     int             `json:"orphans"`
+	Disk        DiskStatus      `json:"disk"`
+	Now         int64           `json:"now_ms"` // wall clock, Unix milliseconds
+	Repl        *ReplStatus     `json:"repl,omitempty"`
+	Alarms      []catalog.Alarm `json:"alarms,omitempty"` // of this moment; those that stand are in the catalog
 }
 
 // A CatalogHash is the rolling hash over the commands up to a log index, or, for a
@@ -65,6 +114,7 @@ type CatalogHash struct {
 type JoinRequest struct {
 	Member    catalog.Member `json:"member"`
 	Fresh     bool           `json:"fresh,omitempty"`     // the node has never been in a cluster
+	Feature   int            `json:"feature,omitempty"`   // highest level its build understands; absent means 1
 	Forwarded bool           `json:"forwarded,omitempty"` // by a member, to the leader: no further hop
 }
 
@@ -81,11 +131,13 @@ type ClusterJoinRequest struct {
 	Addrs []string `json:"addrs"`
 }
 
-// NodeRequest names a member by id or name, for remove and drain.
+// NodeRequest names a member by id or name, for remove, drain, maintenance and
+// transfer-leader.
 type NodeRequest struct {
-	Node  string `json:"node"`
-	Undo  bool   `json:"undo,omitempty"`  // drain: take the member back
-	Force bool   `json:"force,omitempty"` // remove: even if it is alive
+	Node  string `json:"node"`             // transfer-leader: may be empty, any voter then
+	Undo  bool   `json:"undo,omitempty"`   // drain, maintenance: take the member back
+	For   int64  `json:"for_ms,omitempty"` // maintenance: how long
+	Force bool   `json:"force,omitempty"`  // remove: even if it is alive
 }
 
 // HaveRequest is POST /peer/v1/have.

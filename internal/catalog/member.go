@@ -29,7 +29,17 @@ type Member struct {
 	Synced      bool      `json:"synced"`             // its first full copy is complete
 	Draining    bool      `json:"draining,omitempty"`
 	Slot        NodeID    `json:"slot,omitempty"` // placement identity: its own id, or that of the member it replaced
+
+	Weight       int         `json:"weight,omitempty"`        // its share of the copies, 1 to MaxWeight; 0 means DefaultWeight
+	Maintenance  ClusterTime `json:"maintenance,omitempty"`   // until then its absence is planned: its copies are not made anew elsewhere
+	LayoutSynced uint64      `json:"layout_synced,omitempty"` // newest layout version of which it holds all it should
 }
+
+// Weights of members in a layout.
+const (
+	DefaultWeight = 100
+	MaxWeight     = 10_000
+)
 
 // PlacementID is the identity that placement hashes: a replacement takes the slot
 // of the member it replaced, so that nothing else moves.
@@ -45,6 +55,25 @@ type Settings struct {
 	Replicas int      `json:"replicas"` // copies of each blob, 1 to 16
 	MailFrom string   `json:"mail_from,omitempty"`
 	MailTo   []string `json:"mail_to,omitempty"`
+
+	RepairDelay  int64 `json:"repair_delay_ms,omitempty"` // how long a member must be away before its copies are made anew, ms; 0 means DefaultRepairDelay
+	RepairRate   int64 `json:"repair_rate,omitempty"`     // bytes per second that each node pulls to mend placement; 0 is no limit
+	RepairPaused bool  `json:"repair_paused,omitempty"`   // nothing is pulled but what a push or a reader waits for
+	ScrubRate    int64 `json:"scrub_rate,omitempty"`      // bytes per second that each node verifies; 0 leaves it to the node
+}
+
+// DefaultRepairDelay is the Settings.RepairDelay of a cluster that sets none.
+const DefaultRepairDelay = 15 * time.Minute
+
+// MaxRepairDelay bounds Settings.RepairDelay.
+const MaxRepairDelay = 7 * 24 * time.Hour
+
+// RepairAfter returns RepairDelay as a duration.
+func (s Settings) RepairAfter() time.Duration {
+	if s.RepairDelay == 0 {
+		return DefaultRepairDelay
+	}
+	return time.Duration(s.RepairDelay) * time.Millisecond
 }
 
 // DefaultSettings returns what a new cluster starts with.
@@ -53,6 +82,12 @@ func DefaultSettings() Settings { return Settings{Replicas: 3} }
 // Validate reports every problem at once; errors wrap ErrInvalid.
 func (s Settings) Validate() error {
 	var bad []string
+	if s.RepairDelay < 0 || s.RepairDelay > MaxRepairDelay.Milliseconds() {
+		bad = append(bad, fmt.Sprintf("repair delay of %d ms, wanted 0 to %d", s.RepairDelay, MaxRepairDelay.Milliseconds()))
+	}
+	if s.RepairRate < 0 || s.ScrubRate < 0 {
+		bad = append(bad, fmt.Sprintf("rates of %d and %d bytes per second: negative", s.RepairRate, s.ScrubRate))
+	}
 	if s.Replicas < 1 || s.Replicas > 16 {
 		bad = append(bad, fmt.Sprintf("replicas %d, wanted 1 to 16", s.Replicas))
 	}
@@ -84,6 +119,7 @@ type Notice struct {
 	Next     ClusterTime `json:"next"`            // not before
 	Error    string      `json:"error,omitempty"` // of the last attempt
 	At       time.Time   `json:"at"`              // display and Date header: wall clock of the cause
+	Alarm    *Alarm      `json:"alarm,omitempty"` // of a NoticeAlarm
 }
 
 // A NoticeKind says what a notice is about.
@@ -93,6 +129,7 @@ type NoticeKind string
 const (
 	NoticeVerdict NoticeKind = "verdict"
 	NoticeStuck   NoticeKind = "stuck"
+	NoticeAlarm   NoticeKind = "alarm" // Notice.Alarm says which; there is no package
 )
 
 // A NoticeState says what became of a notice.

@@ -8,7 +8,7 @@ import (
 // ranks is the one direction of imports: a room may import rooms of a lower rank
 // and its own packages. Rooms of one rank never see each other.
 var ranks = map[string]int{
-	"internal/symid": 0,
+	"internal/symid": 0, "internal/fault": 0,
 
 	"internal/symfile": 1, "internal/cab": 1, "internal/catalog": 1,
 

@@ -1,0 +1,57 @@
+//go:build faults
+
+package fault
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Enabled reports whether this build can be broken.
+const Enabled = true
+
+var dir = os.Getenv("SYMKEEP_FAULTS")
+
+// Point marks a moment at which a test may end the process.
+func Point(name string) {
+	if dir == "" {
+		return
+	}
+	for prefix, sig := range map[string]syscall.Signal{"kill-": syscall.SIGKILL, "stop-": syscall.SIGSTOP} {
+		if os.Remove(filepath.Join(dir, prefix+name)) == nil {
+			_ = syscall.Kill(os.Getpid(), sig)
+			time.Sleep(50 * time.Millisecond) // the signal is on its way
+		}
+	}
+}
+
+var clock struct {
+	sync.Mutex
+	read   time.Time
+	offset time.Duration
+}
+
+// Now returns what the wall clock shows. While it is off, the time has no monotonic
+// reading.
+func Now() time.Time {
+	now := time.Now()
+	if dir == "" {
+		return now
+	}
+	clock.Lock()
+	defer clock.Unlock()
+	if clock.read.IsZero() || now.Sub(clock.read) > 100*time.Millisecond {
+		clock.read, clock.offset = now, 0
+		if b, err := os.ReadFile(filepath.Join(dir, "clock")); err == nil {
+			clock.offset, _ = time.ParseDuration(strings.TrimSpace(string(b)))
+		}
+	}
+	if clock.offset == 0 {
+		return now
+	}
+	return now.Round(0).Add(clock.offset)
+}

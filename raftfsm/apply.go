@@ -7,6 +7,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"symkeep/internal/catalog"
+	"symkeep/internal/fault"
 )
 
 // maxTxBytes is how many bytes of commands share a transaction, unless one batch
@@ -19,7 +20,9 @@ func (f *FSM) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
 
 // ApplyBatch implements raft.BatchingFSM. Each response is a Result. Entries at or
 // below the applied index are skipped: after a restart raft replays from its
-// newest snapshot. It panics on an entry it cannot decode and on an I/O error.
+// newest snapshot. It panics on an entry it cannot decode and, with an error that
+// wraps the cause, on an I/O error; then nothing of the transaction is applied, and
+// the same entries may be applied again.
 func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
 	responses := make([]any, 0, len(logs))
 	for len(logs) > 0 {
@@ -44,6 +47,7 @@ func (f *FSM) applyTx(logs []*raft.Log) []any {
 	if f.db == nil {
 		panic(fmt.Sprintf("raftfsm: log index %d: %v", logs[0].Index, ErrClosed))
 	}
+	fault.Point("fsm-before-apply")
 	err := f.db.Update(func(tx *bolt.Tx) error {
 		s := &state{tx: tx, head: h}
 		for _, l := range logs {
@@ -55,6 +59,7 @@ func (f *FSM) applyTx(logs []*raft.Log) []any {
 	if err != nil {
 		panic(fmt.Sprintf("raftfsm: log index %d: %v", logs[len(logs)-1].Index, err))
 	}
+	fault.Point("fsm-after-apply")
 	f.publish(h)
 	f.feed.send(events)
 	return responses
@@ -96,6 +101,9 @@ func (s *state) applyCommand(l *raft.Log) Result {
 func (s *state) run(c Command) (any, error) {
 	if _, first := c.(CreateCluster); !first && s.head.ClusterID == "" {
 		return nil, fmt.Errorf("command of kind %d: the cluster has not been created yet: %w", c.Kind(), catalog.ErrConflict)
+	}
+	if err := s.checkFeature(c); err != nil {
+		return nil, err
 	}
 	return c.apply(s)
 }

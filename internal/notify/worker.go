@@ -85,12 +85,13 @@ type Worker struct {
 	Deps
 }
 
-// Deps are what a Worker works with. None is optional but Relay.
+// Deps are what a Worker works with. None is optional but Relay and Node.
 type Deps struct {
 	Outbox Outbox
-	Relay  *Relay           // nil when this node has none: notices stay pending
-	Now    func() time.Time // wall clock; only decides when an old notice is given up
-	Jitter func() float64   // 0 to 1, spreads retries
+	Relay  *Relay                      // nil when this node has none: notices stay pending
+	Now    func() time.Time            // wall clock; only decides when an old notice is given up
+	Jitter func() float64              // 0 to 1, spreads retries
+	Node   func(catalog.NodeID) string // name of a node, whatever became of it; nil: its id
 	Log    *slog.Logger
 }
 
@@ -205,6 +206,16 @@ func (w *Worker) drop(n catalog.Notice, attempts int, err error) Mark {
 }
 
 func (w *Worker) message(ctx context.Context, n catalog.Notice) (Message, error) {
+	if n.Kind == catalog.NoticeAlarm {
+		if n.Alarm == nil {
+			return Message{}, fmt.Errorf("notice %d: of an alarm, and has none: %w", n.Seq, catalog.ErrNotFound)
+		}
+		name := string(n.Alarm.Node)
+		if w.Node != nil {
+			name = w.Node(n.Alarm.Node)
+		}
+		return RenderAlarm(name, w.cfg.Cluster, n), nil
+	}
 	p, err := w.Outbox.Package(ctx, n.Package)
 	if err != nil {
 		return Message{}, fmt.Errorf("package %s: %w", n.Package, err)

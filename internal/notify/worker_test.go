@@ -123,7 +123,7 @@ func start(t *testing.T, o *outbox, r *notify.Relay, adjust func(*notify.Config)
 	log = &lockedBuilder{}
 	w, err := notify.NewWorker(cfg, notify.Deps{
 		Outbox: o, Relay: r, Now: func() time.Time { return at }, Jitter: func() float64 { return 1 },
-		Log: slog.New(slog.NewTextHandler(log, nil)),
+		Node: func(catalog.NodeID) string { return "node-2" }, Log: slog.New(slog.NewTextHandler(log, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)

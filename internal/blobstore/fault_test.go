@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -282,14 +283,14 @@ type fullFS struct {
 func (f *fullFS) Usage(string) (int64, int64, error) { return f.used, 1e9 - f.used, nil }
 
 func TestWatermark(t *testing.T) {
-	fs := &fullFS{used: 9e8}
+	fs := &fullFS{used: 87e7}
 	s := open(t, blobstore.Config{Dir: t.TempDir(), FS: fs})
 	release, err := s.Reserve(4e7)
 	if err != nil {
-		t.Fatalf("Reserve up to 94 %%: %v", err)
+		t.Fatalf("Reserve up to 91 %%: %v", err)
 	}
 	if _, err := s.Create(2e7); !errors.Is(err, catalog.ErrFull) {
-		t.Errorf("Create beyond 95 %% with another promise: %v, want ErrFull", err)
+		t.Errorf("Create beyond 92 %% with another promise: %v, want ErrFull", err)
 	}
 	release()
 	release() // a second call does nothing
@@ -305,16 +306,54 @@ func TestWatermark(t *testing.T) {
 	if got := before.Reserved - after.Reserved; got != 1e6 {
 		t.Errorf("1 MB written took %d bytes off the promise, want 1000000", got)
 	}
+	if _, err := s.CreateFor(blobstore.ForRepair, 1); !errors.Is(err, catalog.ErrFull) {
+		t.Errorf("CreateFor(ForRepair) with 89 %% promised: %v, want ErrFull", err)
+	}
 	st.Abort()
 	if sp, _ := s.Space(); sp.Reserved != 0 {
 		t.Errorf("%d bytes reserved after Abort", sp.Reserved)
 	}
+	if st, err = s.CreateFor(blobstore.ForRepair, 1); err != nil {
+		t.Fatalf("CreateFor(ForRepair) below 88 %%: %v", err)
+	}
+	st.Abort()
 	fs.used = 96e7
-	if _, err := put(s, "x", []byte{1}); !errors.Is(err, catalog.ErrFull) {
+	_, err = put(s, "x", []byte{1})
+	if !errors.Is(err, catalog.ErrFull) {
 		t.Errorf("put on a full disk: %v, want ErrFull", err)
+	}
+	for _, want := range []string{"96.", "1000000000 bytes", "92 %", "free or add disk space"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("put on a full disk: %q does not say %q", err, want)
+		}
 	}
 	if sp, _ := s.Space(); !sp.Full() || sp.Share() < 0.95 {
 		t.Errorf("Space = %+v, want full", sp)
+	}
+}
+
+func TestLevels(t *testing.T) {
+	fs := &fullFS{}
+	s := open(t, blobstore.Config{Dir: t.TempDir(), FS: fs})
+	for _, tt := range []struct {
+		used int64
+		want blobstore.Level
+	}{
+		{79e7, blobstore.LevelOK}, {81e7, blobstore.LevelWarn}, {89e7, blobstore.LevelNoRebalance},
+		{93e7, blobstore.LevelNoIngest}, {98e7, blobstore.LevelReadOnly}, {1e9, blobstore.LevelReadOnly},
+	} {
+		fs.used = tt.used
+		if sp, err := s.Space(); err != nil || sp.Level() != tt.want {
+			t.Errorf("level with %d of 1000000000 bytes used = %s, %v, want %s", tt.used, sp.Level(), err, tt.want)
+		}
+	}
+	if sp := (blobstore.Space{Used: 5, Avail: 5, Reserved: 4, Marks: blobstore.DefaultMarks()}); sp.Level() != blobstore.LevelNoRebalance {
+		t.Errorf("level with 9 of 10 bytes used or promised = %s, want %s", sp.Level(), blobstore.LevelNoRebalance)
+	}
+	for _, m := range []blobstore.Marks{{Warn: 0.9}, {ReadOnly: 1.1}, {Warn: -0.1}, {Ingest: 0.5}} {
+		if _, err := blobstore.Open(blobstore.Config{Dir: t.TempDir(), Marks: m}); !errors.Is(err, catalog.ErrInvalid) {
+			t.Errorf("Open with marks %+v: %v, want ErrInvalid", m, err)
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"symkeep/internal/cab"
 	"symkeep/internal/catalog"
+	"symkeep/internal/fault"
 )
 
 // syncEvery is how many bytes may be written before the file is synced, so that
@@ -36,10 +37,13 @@ type Staging struct {
 	done     bool
 }
 
-// Create starts a staging for a blob of at most rawSize raw bytes. The error
-// wraps catalog.ErrFull if there is no space for it.
-func (s *Store) Create(rawSize int64) (*Staging, error) {
-	space, err := s.reserve(rawSize + rawSize/packMargin + 64<<10)
+// Create starts a staging for a blob of at most rawSize raw bytes that somebody is
+// pushing. The error wraps catalog.ErrFull if there is no space for it.
+func (s *Store) Create(rawSize int64) (*Staging, error) { return s.CreateFor(ForIngest, rawSize) }
+
+// CreateFor is Create for any use of the space.
+func (s *Store) CreateFor(use Use, rawSize int64) (*Staging, error) {
+	space, err := s.reserve(use, rawSize+rawSize/packMargin+64<<10)
 	if err != nil {
 		return nil, err
 	}
@@ -177,6 +181,7 @@ func (st *Staging) finish(e Entry, rule onConflict) (Entry, error) {
 	if err := st.f.Sync(); err != nil {
 		return Entry{}, fmt.Errorf("blob %s: sync: %w", e.Digest, fullError(err))
 	}
+	fault.Point("blob-synced")
 	return st.s.adopt(st, e, rule)
 }
 
@@ -218,10 +223,15 @@ func (s *Store) place(st *Staging, e Entry) error {
 	if err := s.fs.Rename(st.path, path); err != nil {
 		return err
 	}
+	fault.Point("blob-renamed")
 	if err := s.fs.SyncDir(filepath.Dir(path)); err != nil {
 		return err
 	}
-	return s.index.update(change{e.Digest, &e})
+	if err := s.index.update(change{e.Digest, &e}); err != nil {
+		return err
+	}
+	fault.Point("blob-indexed")
+	return nil
 }
 
 // present returns the entry of a blob whose file is really there; a file that a

@@ -30,18 +30,18 @@ import (
 
 	"symkeep/internal/cab"
 	"symkeep/internal/catalog"
+	"symkeep/internal/fault"
 )
 
 // Config of a Store.
 type Config struct {
 	// Dir is the data directory; it is made if missing. One process may use it.
 	Dir string
-	// FullAt is the share of the file system, 0 to 1, above which Reserve refuses.
-	// 0 means 0.95.
-	FullAt float64
+	// Marks say how full the file system may become; a field of 0 is its default.
+	Marks Marks
 	// FS is the file system; nil means the real one.
 	FS FS
-	// Now is the clock of the stamps; nil means time.Now.
+	// Now is the clock of the stamps; nil means fault.Now.
 	Now func() time.Time
 	// Logger may be nil.
 	Logger *slog.Logger
@@ -74,14 +74,15 @@ type Store struct {
 
 // Open opens the directory, empties tmp, and rebuilds the index if it has to.
 func Open(cfg Config) (*Store, error) {
-	if cfg.FullAt == 0 {
-		cfg.FullAt = 0.95
+	if err := cfg.Marks.Validate(); err != nil {
+		return nil, err
 	}
+	cfg.Marks = cfg.Marks.orDefault()
 	if cfg.FS == nil {
 		cfg.FS = OS{}
 	}
 	if cfg.Now == nil {
-		cfg.Now = time.Now
+		cfg.Now = fault.Now
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -287,24 +288,6 @@ func (s *Store) RemoveIf(d catalog.Digest, check func() (bool, error)) (bool, er
 		return false, fmt.Errorf("blob %s: %w", d, err)
 	}
 	return true, s.index.update(change{digest: d})
-}
-
-// Quarantine takes a damaged blob out of service and keeps its bytes, with the
-// reason beside them, as evidence. One that is not here is fine.
-func (s *Store) Quarantine(d catalog.Digest, reason string) error {
-	defer s.locks.lock(d)()
-	aside := s.path("quarantine", fmt.Sprintf("%s.%d", d, s.cfg.Now().UnixNano()))
-	err := s.fs.Rename(s.blobPath(d), aside)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("blob %s: quarantine: %w", d, err)
-	}
-	if err == nil {
-		s.log.Error("blob is damaged, set aside", "blob", d, "kept", aside, "err", reason)
-		if err := os.WriteFile(aside+".reason", []byte(reason+"\n"), 0o644); err != nil {
-			s.log.Warn("reason of quarantine not kept", "blob", d, "err", err)
-		}
-	}
-	return s.index.update(change{digest: d})
 }
 
 // Verify reads a whole blob and compares it with its hashes, without inflating.

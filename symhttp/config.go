@@ -54,6 +54,10 @@ type Config struct {
 	// StreamBytes is the memory that answers being unpacked may take together,
 	// at least 16 MiB. Default 512 MiB.
 	StreamBytes int64
+	// NoticeTime is how long a stopping server that is asked for its readiness goes
+	// on accepting, so that load balancers hear of it first. Default 2 s; 0: not at
+	// all.
+	NoticeTime time.Duration
 	// DrainTimeout is how long running requests may go on after a stop, before
 	// they are cut. Default 30 s.
 	DrainTimeout time.Duration
@@ -78,6 +82,7 @@ func DefaultConfig(node string) Config {
 		CallTimeout:   30 * time.Second,
 		MaxWait:       60 * time.Second,
 		StreamBytes:   512 << 20,
+		NoticeTime:    2 * time.Second,
 		DrainTimeout:  30 * time.Second,
 	}
 }
@@ -115,6 +120,9 @@ func (c Config) Validate() error {
 		if d.got <= 0 {
 			errs = append(errs, fmt.Errorf("%s %v, wanted more than 0", d.name, d.got))
 		}
+	}
+	if c.NoticeTime < 0 {
+		errs = append(errs, fmt.Errorf("notice time %v, wanted 0 or more", c.NoticeTime))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("http server: %w", err)

@@ -38,6 +38,7 @@ func (p *probes) readyz(rc *fasthttp.RequestCtx) {
 		text(rc, http.StatusBadRequest, fmt.Sprintf("for %q: wanted %s or %s\n", clip(string(purpose)), ForServe, ForIngest))
 		return
 	}
+	p.probed.Store(time.Now().UnixNano())
 	ctx, cancel := context.WithTimeout(p.base, probeTimeout)
 	defer cancel()
 	checks := p.health.Ready(ctx, purpose)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync/atomic"
+	"time"
 
 	"github.com/valyala/fasthttp"
 	"golang.org/x/sync/errgroup"
@@ -24,6 +26,8 @@ type Server struct {
 	// client that waits for news can ask another node.
 	base, waits       context.Context
 	cutBase, endWaits context.CancelFunc
+
+	probed atomic.Int64 // when somebody last asked for readiness, Unix nanoseconds
 
 	work []func(context.Context) error // runs beside the listener
 }
@@ -61,9 +65,12 @@ func newServer(cfg Config, log *slog.Logger, self Self) (*Server, error) {
 	return s, nil
 }
 
-// Run serves connections of ln, which it closes, until ctx ends or ln fails. Then
-// running requests go on for up to Config.DrainTimeout and are cut. A requested
-// stop returns nil. No request or connection is left behind.
+// Run serves connections of ln, which it closes, until ctx ends or ln fails. At a
+// requested stop it first fails readiness and goes on serving for
+// Config.NoticeTime if somebody balances load by it, ending each connection with
+// the answer under way. Then running requests go on for up to Config.DrainTimeout
+// and are cut. A requested stop returns nil. No request or connection is left
+// behind.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	defer s.cutBase()
 	limited := s.conns.limit(ln)
@@ -80,6 +87,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	var err error
 	select {
 	case <-ctx.Done():
+		err = s.giveNotice(workCtx, served)
 	case <-workCtx.Done():
 	case err = <-served:
 	}
@@ -97,6 +105,29 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	return nil
 }
 
+// probeMemory is how long a load balancer counts after its last question.
+const probeMemory = 30 * time.Second
+
+// giveNotice goes on serving until those who ask for readiness have had time to
+// send their requests elsewhere: a listener that closes before leaves connections
+// in its queue that were accepted and never answered.
+func (s *Server) giveNotice(work context.Context, served <-chan error) error {
+	s.endWaits()
+	if time.Since(time.Unix(0, s.probed.Load())) > probeMemory {
+		return nil
+	}
+	notice := time.NewTimer(s.cfg.NoticeTime)
+	defer notice.Stop()
+	select {
+	case <-notice.C:
+		return nil
+	case <-work.Done():
+		return nil
+	case err := <-served:
+		return err
+	}
+}
+
 // drain waits for running requests, then cuts what is left and waits for that.
 func (s *Server) drain() {
 	s.endWaits()
@@ -112,7 +143,8 @@ func (s *Server) drain() {
 	<-s.conns.empty()
 }
 
-// handle sets the handler. A panic in it costs one request. Answers carry header
+// handle sets the handler. A panic in it costs one request. Once a stop has begun,
+// each answer ends its connection. Answers carry header
 // names as their specifications spell them, ETag and X-DEBUGINFOD-SIZE: some
 // scripts compare letter by letter.
 func (s *Server) handle(f fasthttp.RequestHandler) {
@@ -121,6 +153,9 @@ func (s *Server) handle(f fasthttp.RequestHandler) {
 		defer func() {
 			if r := recover(); r != nil {
 				s.panicked(rc, r)
+			}
+			if s.waits.Err() != nil {
+				rc.SetConnectionClose()
 			}
 		}()
 		f(rc)

@@ -258,6 +258,49 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// TestNotice: a server that somebody asks for its readiness fails that first and
+// serves on, one answer per connection, before it stops to listen.
+func TestNotice(t *testing.T) {
+	w := newWorld(t)
+	w.add(t, "foo.pdb", noise(5000, 1), pdbKey)
+	cfg := testConfig()
+	cfg.NoticeTime = time.Hour
+	s, err := symhttp.NewPublic(cfg, w.public(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln := listen(t)
+	addr, stop := run(t, s, ln)
+	kept := dial(t, addr)
+	kept.send(t, request("GET", "/readyz"))
+	if a, err := kept.receive("GET"); err != nil || a.StatusCode != 200 || a.Close {
+		t.Fatalf("GET /readyz = %v, %v, want 200 and the connection kept", a.Response, err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- stop() }()
+	for { // until the stop has begun
+		if a := ask(t, addr, "GET", "/readyz"); a.StatusCode == 503 {
+			break
+		}
+	}
+	kept.send(t, request("GET", pdbPath))
+	if a, err := kept.receive("GET"); err != nil || a.StatusCode != 200 || !a.Close || len(a.body) != 5000 {
+		t.Errorf("kept connection: GET = %v, %v, want the file and Connection: close", a.Response, err)
+	}
+	if a := ask(t, addr, "GET", pdbPath); a.StatusCode != 200 || !a.Close {
+		t.Errorf("new connection: GET = %v, want 200 and Connection: close", a.Response)
+	}
+	select {
+	case err := <-ended:
+		t.Fatalf("Run = %v within the notice", err)
+	default:
+	}
+	ln.Close() // the hour need not pass
+	if err := <-ended; err != nil {
+		t.Errorf("Run = %v, want nil", err)
+	}
+}
+
 // TestDrainTimeout: what does not finish in time is cut, and Run returns.
 func TestDrainTimeout(t *testing.T) {
 	w := newWorld(t)

@@ -99,7 +99,7 @@ func (n *Node) nodeStatuses(ctx context.Context, roles map[catalog.NodeID]string
 	for i, m := range members {
 		out[i] = api.NodeStatus{
 			ID: m.ID, Name: m.Name, Role: cmp.Or(roles[m.ID], "nonvoter"), State: string(gossip.Dead), HTTPAddr: m.HTTPAddr, PeerAddr: m.PeerAddr,
-			GossipAddr: m.GossipAddr, Zone: m.Zone, Version: m.Version, Synced: m.Synced, LastContact: -1,
+			GossipAddr: m.GossipAddr, Zone: m.Zone, Version: m.Version, Synced: m.Synced, JoinedAt: m.JoinedAt, LastContact: -1,
 		}
 		wg.Go(func() { said[i] = n.askNode(ctx, &out[i], m, peers[m.ID]) })
 	}

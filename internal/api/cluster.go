@@ -1,6 +1,10 @@
 package api
 
-import "symkeep/internal/catalog"
+import (
+	"time"
+
+	"symkeep/internal/catalog"
+)
 
 // ClusterStatus is GET /api/v1/cluster and the one line of `cluster status --json`.
 type ClusterStatus struct {
@@ -38,6 +42,7 @@ type NodeStatus struct {
 	Version      string         `json:"version"`
 	AppliedIndex uint64         `json:"applied_index"`
 	Synced       bool           `json:"synced"`
+	JoinedAt     time.Time      `json:"joined_at,omitzero"`
 	Missing      int            `json:"missing"`         // blobs it should hold and does not yet
 	LastContact  int64          `json:"last_contact_ms"` // -1 when never
 

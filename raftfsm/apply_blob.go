@@ -88,13 +88,16 @@ func (c DropHolders) apply(s *state) (any, error) {
 }
 
 func (c RetireBlobs) apply(s *state) (any, error) {
-	value := RetireValue{Retired: []Retiree{}}
+	value := RetireValue{Retired: []Retiree{}, FrozenMillis: s.head.frozenFor()}
 	for _, b := range c.Blobs {
 		old := blobByDigest(s.tx, b.Digest)
 		if old == nil || old.refs > 0 || old.gen != b.Gen {
 			continue
 		}
 		if !old.retired {
+			if value.FrozenMillis > 0 {
+				continue
+			}
 			s.putBlob(b.Digest, old, &blobRow{gen: old.gen, retired: true})
 			s.emit(Event{Type: BlobRetired, Digest: b.Digest, Gen: b.Gen})
 		}

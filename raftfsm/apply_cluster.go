@@ -41,8 +41,7 @@ func (c PutSettings) apply(s *state) (any, error) {
 	if err := c.Settings.Validate(); err != nil {
 		return nil, err
 	}
-	s.head.Settings = c.Settings
-	s.emit(Event{Type: SettingsChanged})
+	s.putSettings(c.Settings)
 	return nil, nil
 }
 
@@ -51,6 +50,7 @@ func (c RaiseFeature) apply(s *state) (any, error) {
 		return nil, fmt.Errorf("feature level %d: wanted 1 to %d: %w", c.Level, MaxFeature, catalog.ErrInvalid)
 	}
 	s.head.Feature = max(s.head.Feature, c.Level)
+	s.relayout()
 	return nil, nil
 }
 
@@ -62,17 +62,34 @@ func (c PutMember) apply(s *state) (any, error) {
 	}
 	if replaced {
 		s.removeMember(gone)
-		m.Slot = gone.PlacementID()
+		m.Slot, m.Weight = gone.PlacementID(), gone.Weight
 	}
 	if !known {
 		m.No = s.head.NextMember
 		s.head.NextMember++
 		m.ID, m.JoinedIndex, m.JoinedAt = c.Member.ID, s.index, c.Member.JoinedAt
+		if c.Member.Weight != 0 {
+			m.Weight = c.Member.Weight
+		}
+		if s.head.Feature >= featureOperate && m.Slot == "" {
+			m.Slot = s.freeSlot(m.ID)
+		}
 	}
 	m.Name, m.Zone, m.Version = c.Member.Name, c.Member.Zone, c.Member.Version
 	m.PeerAddr, m.HTTPAddr, m.GossipAddr = c.Member.PeerAddr, c.Member.HTTPAddr, c.Member.GossipAddr
 	s.putMember(m)
+	s.relayout()
 	return m.Member, nil
+}
+
+// freeSlot returns the placement slot for a new member: its own id, as the empty
+// text, unless somebody who replaced it has that one.
+func (s *state) freeSlot(id catalog.NodeID) catalog.NodeID {
+	taken := slices.ContainsFunc(s.head.members, func(o member) bool { return o.PlacementID() == id })
+	if !taken {
+		return ""
+	}
+	return catalog.NodeID(fmt.Sprintf("%s@%d", id, s.index))
 }
 
 func (c PutMember) check(s *state, known bool, slot catalog.NodeID, replaced bool) error {
@@ -86,6 +103,9 @@ func (c PutMember) check(s *state, known bool, slot catalog.NodeID, replaced boo
 		if err := catalog.CheckText("member "+string(c.Member.ID), text, maxName); err != nil {
 			return err
 		}
+	}
+	if err := checkWeight(c.Member); err != nil {
+		return err
 	}
 	switch {
 	case c.Replaces == c.Member.ID:
@@ -111,6 +131,7 @@ func (c RemoveMember) apply(s *state) (any, error) {
 		return nil, fmt.Errorf("member %s: the last one cannot be removed: %w", c.ID, catalog.ErrConflict)
 	}
 	s.removeMember(m)
+	s.relayout()
 	return nil, nil
 }
 
@@ -131,6 +152,7 @@ func (c SetDraining) apply(s *state) (any, error) {
 	}
 	m.Draining = c.Draining
 	s.putMember(m)
+	s.relayout()
 	return nil, nil
 }
 
@@ -142,8 +164,14 @@ func (s *state) memberOf(id catalog.NodeID) (member, error) {
 	return m, nil
 }
 
-// putMember inserts or replaces a row; the table stays in the order of numbers.
+// putMember inserts or replaces a row and says so.
 func (s *state) putMember(m member) {
+	s.storeMember(m)
+	s.emit(Event{Type: MembersChanged})
+}
+
+// storeMember inserts or replaces a row; the table stays in the order of numbers.
+func (s *state) storeMember(m member) {
 	i := slices.IndexFunc(s.head.members, func(o member) bool { return o.ID == m.ID })
 	if i < 0 {
 		s.head.members = append(s.head.members, m)
@@ -151,7 +179,6 @@ func (s *state) putMember(m member) {
 		s.head.members[i] = m
 	}
 	s.put(bucketMembers, []byte(m.ID), mustJSON(m))
-	s.emit(Event{Type: MembersChanged})
 }
 
 // removeMember takes a row away. Its holder entries stop counting now and are
@@ -161,6 +188,7 @@ func (s *state) removeMember(m member) {
 	s.head.departed++
 	s.delete(bucketMembers, []byte(m.ID))
 	s.put(bucketDeparted, departedKey(m.No), mustJSON(departedRow{ID: m.ID}))
+	s.clearAlarmsOf(m.ID)
 	s.emit(Event{Type: MembersChanged})
 }
 

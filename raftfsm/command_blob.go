@@ -48,14 +48,16 @@ type Retiree struct {
 
 // RetireBlobs ends blobs nobody references. From this index the digest answers
 // "lacking", and nodes that applied it may unlink their copies. Each one is judged
-// alone: a reference or another generation keeps it. The value is a RetireValue.
+// alone: a reference or another generation keeps it, and so does a freeze. The value
+// is a RetireValue.
 type RetireBlobs struct {
 	Blobs []Retiree `json:"blobs"`
 }
 
 // RetireValue answers RetireBlobs.
 type RetireValue struct {
-	Retired []Retiree `json:"retired"` // those that ended, now or earlier at that generation
+	Retired      []Retiree `json:"retired"`             // those that ended, now or earlier at that generation
+	FrozenMillis int64     `json:"frozen_ms,omitempty"` // nothing was retired: cluster time left of a freeze
 }
 
 // Sweep removes at most Limit rows of what is over: references of expired, failed

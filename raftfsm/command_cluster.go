@@ -7,7 +7,7 @@ import (
 )
 
 // MaxFeature is the highest feature level this build understands.
-const MaxFeature = 1
+const MaxFeature = 2
 
 // CreateCluster is the first command of a cluster. Repeating it with the same id
 // changes nothing; with another id it is refused with ErrConflict.
@@ -18,10 +18,12 @@ type CreateCluster struct {
 }
 
 // PutMember inserts a member or updates the name, addresses, zone and version of
-// one. JoinedIndex, Synced, Draining and Slot are the catalog's to set: a new
-// member is neither synced nor draining. Another member of the same name is
-// ErrConflict, unless Replaces names it: then that row goes in the same step and
-// the new member takes over its placement slot. The value is the member.
+// one. JoinedIndex, Synced, Draining, Slot, Maintenance and LayoutSynced are the
+// catalog's to set: a new member is neither synced nor draining. The weight counts
+// for a new member; later ApplyLayout changes it. Another member of the same name
+// is ErrConflict, unless Replaces names it: then that row goes in the same step and
+// the new member takes over its placement slot, and its weight if it brings none.
+// The value is the member.
 type PutMember struct {
 	Member   catalog.Member `json:"member"`
 	Replaces catalog.NodeID `json:"replaces,omitempty"`

@@ -29,6 +29,14 @@ var samples = []raftfsm.Command{
 	raftfsm.PutSettings{Settings: catalog.Settings{Replicas: 2}},
 	raftfsm.RaiseFeature{Level: 1},
 	raftfsm.Tick{Millis: 1000, At: at},
+	raftfsm.ChangeSettings{Replicas: ptr(2), MailFrom: ptr("symkeep@example.com"), MailTo: &[]string{"ops@example.com"},
+		RepairDelay: ptr(int64(60_000)), RepairRate: ptr(int64(1 << 20)), RepairPaused: ptr(true), ScrubRate: ptr(int64(2 << 20))},
+	raftfsm.ApplyLayout{Base: 3, Weights: map[catalog.NodeID]int{node1: 50, node2: 200}, Replicas: 2},
+	raftfsm.MarkLayoutSynced{Node: node1, Version: 3},
+	raftfsm.SetMaintenance{Node: node1, Millis: 3_600_000},
+	raftfsm.RaiseAlarm{Alarm: catalog.Alarm{Node: node1, Code: catalog.AlarmBitRot, Text: "2 copies were damaged: look at the disk", Index: 7, At: at}},
+	raftfsm.ClearAlarm{Node: node1, Code: catalog.AlarmBitRot},
+	raftfsm.FreezeRetiring{Millis: 3_600_000},
 	raftfsm.OpenPackage{ID: pkg(1), IdempotencyKey: "push-1", Product: "app", Version: "1.1",
 		Labels: map[string]string{"branch": "main", "arch": "x64"}, Comment: "nightly", LeaseMillis: 3_600_000, At: at},
 	raftfsm.AddFiles{Package: pkg(1), First: 2, Files: []raftfsm.FileEntry{listing("bin/a.pdb", 1), listing("bin/b.pdb", 2)}},
@@ -51,6 +59,8 @@ var samples = []raftfsm.Command{
 	raftfsm.RecordVerdict{Package: pkg(1), Token: 42, Files: 4, Findings: failing, At: at},
 	raftfsm.MarkNotice{Seq: 9, State: catalog.NoticePending, Attempts: 2, DelayMillis: 60_000, Error: "connection refused"},
 }
+
+func ptr[T any](v T) *T { return &v }
 
 // TestCommandGolden pins the log form of every kind: these files are kept forever.
 func TestCommandGolden(t *testing.T) {
@@ -105,7 +115,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"two bodies", "\x08\x01" + body + body},
 		{"no body", "\x08\x01"},
 		{"wrong type", "\x08\x01{\"millis\":\"1\"}"},
-		{"newer feature level", "\x07\x01{\"level\":2}"},
+		{"newer feature level", "\x07\x01{\"level\":3}"},
 		{"too long", "\x08\x01{\"millis\":1" + strings.Repeat(" ", raftfsm.MaxCommandBytes) + "}"},
 	} {
 		if c, err := raftfsm.Decode([]byte(tt.in)); !errors.Is(err, raftfsm.ErrUndecodable) {

@@ -26,6 +26,8 @@ const (
 	MembersChanged   EventType = "members"
 	SettingsChanged  EventType = "settings"
 	NoticeChanged    EventType = "notice"
+	LayoutChanged    EventType = "layout" // also when a member has caught up with it, or a former one is forgotten
+	AlarmsChanged    EventType = "alarms"
 )
 
 // An Event is one change of the catalog. Package and Digest are set where the type

@@ -2,6 +2,7 @@ package raftfsm
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -36,8 +37,14 @@ type head struct {
 	Pending    int                   `json:"pending"`     // notices
 	Histogram  []int                 `json:"histogram"`   // referenced, packed blobs by number of holders
 
+	FrozenUntil catalog.ClusterTime `json:"frozen_until,omitempty"` // nothing is retired before
+
 	members  []member // in the order of their numbers; stored in their own bucket
 	departed int      // members whose holder entries are not swept yet
+
+	layout catalog.Layout   // of version 0 below feature level 2; stored in their own row
+	kept   []catalog.Layout // newest first; their nodes are shared and never changed
+	alarms []catalog.Alarm  // oldest first; stored in their own row
 }
 
 // A member is a row of the member table with the short number that stands for it
@@ -52,6 +59,7 @@ func (h *head) clone() *head {
 	c.States = maps.Clone(h.States)
 	c.Histogram = slices.Clone(h.Histogram)
 	c.members = slices.Clone(h.members)
+	c.alarms = slices.Clone(h.alarms)
 	c.Settings.MailTo = slices.Clone(h.Settings.MailTo)
 	return &c
 }
@@ -106,6 +114,10 @@ func loadHead(tx *bolt.Tx) (*head, error) {
 	if h.Schema != schemaVersion {
 		return nil, fmt.Errorf("schema %d, this build reads %d; run the version that wrote it: %w", h.Schema, schemaVersion, catalog.ErrInvalid)
 	}
+	if h.Feature > MaxFeature {
+		return nil, fmt.Errorf("feature level %d, this build knows levels to %d; run the version that wrote it, or a newer one: %w",
+			h.Feature, MaxFeature, catalog.ErrInvalid)
+	}
 	for _, name := range buckets {
 		if tx.Bucket(name) == nil {
 			return nil, fmt.Errorf("bucket %s: none: damaged file: %w", name, catalog.ErrInvalid)
@@ -124,7 +136,7 @@ func loadHead(tx *bolt.Tx) (*head, error) {
 	if h.States == nil {
 		h.States = map[catalog.State]int{}
 	}
-	return h, err
+	return h, errors.Join(err, h.loadOperate(tx))
 }
 
 func saveHead(tx *bolt.Tx, h *head) error {

@@ -16,6 +16,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"symkeep/internal/catalog"
+	"symkeep/internal/fault"
 )
 
 // A snapshot is a header, the bytes of the database file as one transaction sees
@@ -100,7 +101,11 @@ func (s *snapshot) Persist(sink raft.SnapshotSink) error {
 	if err := writeSnapshot(sink, s.tx); err != nil {
 		return errors.Join(err, sink.Cancel())
 	}
-	return sink.Close()
+	if err := sink.Close(); err != nil {
+		return err
+	}
+	fault.Point("snapshot-persisted")
+	return nil
 }
 
 // Release implements raft.FSMSnapshot.
@@ -148,6 +153,7 @@ func (f *FSM) Restore(r io.ReadCloser) (err error) {
 	defer func() { err = errors.Join(err, r.Close()) }()
 	fresh := f.path + restoreSuffix
 	info, err := receive(fresh, r)
+	fault.Point("restore-received")
 	if err == nil {
 		err = f.checkNewer(info)
 	}

@@ -45,6 +45,8 @@ var (
 var (
 	keyHead          = []byte("head")
 	keyConfiguration = []byte("configuration")
+	keyLayouts       = []byte("layouts") // feature level 2
+	keyAlarms        = []byte("alarms")  // feature level 2
 )
 
 // A state is the catalog inside the transaction of one batch. Its methods return

@@ -22,6 +22,8 @@ const (
 	breakerTime = 5 * time.Second
 
 	confirmTimeout = 10 * time.Second // for others than misses
+
+	startPatience = 15 * time.Second // a node without a leader serves what it has
 ) // half of missTimeout is for the leader, half for the other members
 
 // errNobodySays is the answer when neither this node nor another one can stand
@@ -69,6 +71,13 @@ func (l *negativeLease) held() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return !l.started.IsZero() && elapsed(l.started, time.Now()) < leaseTime
+}
+
+// everHeld reports whether a round has succeeded since the start.
+func (l *negativeLease) everHeld() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.started.IsZero()
 }
 
 // misses runs look under the lease, until look finds something or the lease was
@@ -155,6 +164,21 @@ func (n *Node) confirmApplied(ctx context.Context) error {
 			return fmt.Errorf("no leader confirms what is committed: %v: %w", err, catalog.ErrUnavailable)
 		}
 	}
+}
+
+// startError is an error from this node's start until it knows of everything that
+// was committed before: others answer better and sooner meanwhile. It is nil after
+// startPatience in any case, for then there may be no leader anywhere.
+func (n *Node) startError(ctx context.Context) error {
+	if n.lease.everHeld() || time.Since(n.started) > startPatience {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	if err := n.lease.acquire(ctx); err != nil {
+		return fmt.Errorf("this node has just started and may be behind: %w", err)
+	}
+	return nil
 }
 
 // readIndex returns an index such that a reader who has applied it sees every

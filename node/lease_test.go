@@ -150,3 +150,30 @@ func TestMajorityWithout(t *testing.T) {
 		}
 	}
 }
+
+// TestStartIsBehind: a node that has just started is not ready before one round has
+// told it where it stands, unless nobody can for long. Later failures do not count.
+func TestStartIsBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answer := catalog.ErrUnavailable
+		l := newNegativeLease(func(context.Context) error { return answer })
+		defer l.stop()
+		n := &Node{started: time.Now(), lease: l}
+		if err := n.startError(t.Context()); !errors.Is(err, catalog.ErrUnavailable) {
+			t.Errorf("startError without a leader = %v, want %v", err, catalog.ErrUnavailable)
+		}
+		old := &Node{started: time.Now().Add(-startPatience - 1), lease: l}
+		if err := old.startError(t.Context()); err != nil {
+			t.Errorf("startError long after the start = %v, want nil", err)
+		}
+		answer = nil
+		if err := n.startError(t.Context()); err != nil {
+			t.Errorf("startError after a round = %v, want nil", err)
+		}
+		answer = catalog.ErrUnavailable
+		time.Sleep(2 * leaseTime)
+		if err := n.startError(t.Context()); err != nil {
+			t.Errorf("startError with a lease that ran out = %v, want nil", err)
+		}
+	})
+}

@@ -15,12 +15,17 @@ import (
 type Env struct {
 	Stdout io.Writer
 	Stderr io.Writer
-	User   string // who deletes, for the record; may be empty
+	User   string           // who deletes, for the record; may be empty
+	Now    func() time.Time // for rates and estimates
 }
 
 // Commands returns the top-level commands of this package.
 func Commands(env Env) []*cobra.Command {
-	return []*cobra.Command{packageCommand(env), findCommand(env), clusterCommand(env)}
+	return []*cobra.Command{
+		packageCommand(env),
+		findCommand(env),
+		clusterCommand(env),
+	}
 }
 
 // Group makes a command that only has others below it. Called without one of
@@ -32,6 +37,20 @@ func Group(use, short string, subs ...*cobra.Command) *cobra.Command {
 	}
 	c.AddCommand(subs...)
 	return c
+}
+
+// groupOr makes a command that does something by itself and has others below it.
+func groupOr(alone *cobra.Command, subs ...*cobra.Command) *cobra.Command {
+	run := alone.RunE
+	alone.Args, alone.SuggestionsMinimumDistance = cobra.ArbitraryArgs, 2
+	alone.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return needSubcommand(cmd, args)
+		}
+		return run(cmd, args)
+	}
+	alone.AddCommand(subs...)
+	return alone
 }
 
 func needSubcommand(cmd *cobra.Command, args []string) error {
@@ -82,8 +101,12 @@ func (p printer) print(v any, text func(w io.Writer) error) error {
 func table(w io.Writer, rows [][]string) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, r := range rows {
-		line := strings.Join(r, "\t")
-		io.WriteString(t, agent.Clean(strings.TrimRight(line, "\t"))+"\n")
+		cells := make([]string, len(r))
+		for i, cell := range r {
+			cells[i] = oneLine(cell)
+		}
+		line := strings.Join(cells, "\t")
+		io.WriteString(t, strings.TrimRight(line, "\t ")+"\n")
 	}
 	return t.Flush()
 }

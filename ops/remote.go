@@ -16,6 +16,10 @@ import (
 // answerTimeout bounds one request; a leader may have to be elected first.
 const answerTimeout = 30 * time.Second
 
+// viewTimeout bounds a request for the state of the cluster, for which no leader
+// is needed: a server that hangs must not keep the next one from being asked.
+const viewTimeout = 8 * time.Second
+
 // A remote is the flags by which commands reach a cluster.
 type remote struct {
 	servers []string
@@ -60,27 +64,86 @@ func Dial(servers []string) ([]*api.Client, error) {
 
 // do asks one server after the other until one answers.
 func (r *remote) do(ctx context.Context, f func(context.Context, *api.Client) error) error {
+	return r.try(ctx, answerTimeout, func(ctx context.Context, c *api.Client) (bool, error) { return true, f(ctx, c) })
+}
+
+// try asks one server after the other until f says that an answer is enough. A
+// server that is unavailable is passed over; the error names all of them.
+func (r *remote) try(ctx context.Context, limit time.Duration, f func(context.Context, *api.Client) (enough bool, err error)) error {
 	clients, err := Dial(r.servers)
 	if err != nil {
 		return err
 	}
+	var failed error
 	for _, c := range clients {
 		defer c.Close()
-		if err = once(ctx, c, f); err == nil || ctx.Err() != nil || !errors.Is(err, catalog.ErrUnavailable) {
+		enough, err := once(ctx, limit, c, f)
+		switch {
+		case err == nil && enough:
+			return nil
+		case err == nil:
+		case ctx.Err() != nil || !errors.Is(err, catalog.ErrUnavailable):
 			return err
+		case failed == nil:
+			failed = err
+		default:
+			failed = fmt.Errorf("%w; %w", failed, err)
 		}
 	}
-	return err
+	return failed
 }
 
-func once(ctx context.Context, c *api.Client, f func(context.Context, *api.Client) error) error {
-	rctx, cancel := context.WithTimeout(ctx, answerTimeout)
+func once(ctx context.Context, limit time.Duration, c *api.Client, f func(context.Context, *api.Client) (bool, error)) (bool, error) {
+	rctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	err := f(rctx, c)
+	enough, err := f(rctx, c)
 	if err != nil && ctx.Err() == nil && rctx.Err() != nil {
-		return fmt.Errorf("%s: no answer for %s: %w", c.Base(), answerTimeout, catalog.ErrUnavailable)
+		err = fmt.Errorf("%s: no answer for %s: %w", c.Base(), limit, catalog.ErrUnavailable)
 	}
-	return err
+	return enough, err
+}
+
+// A view is the cluster as one server sees it.
+type view struct {
+	api.ClusterStatus
+	from string // URL of the server
+}
+
+// cluster asks for the state of the cluster. The first server that knows a leader
+// is believed, else the first that answers: one that is cut off knows least.
+func (r *remote) cluster(ctx context.Context) (view, error) {
+	var best view
+	err := r.try(ctx, viewTimeout, func(ctx context.Context, c *api.Client) (bool, error) {
+		st, err := c.Cluster(ctx)
+		if err == nil && (best.from == "" || st.Leader != "") {
+			best = view{st, c.Base()}
+		}
+		return st.Leader != "", err
+	})
+	if best.from != "" && ctx.Err() == nil {
+		return best, nil
+	}
+	return best, err
+}
+
+// node returns the member with a name or id.
+func (v view) node(name string) (api.NodeStatus, error) {
+	for _, n := range v.Nodes {
+		if n.Name == name || string(n.ID) == name {
+			return n, nil
+		}
+	}
+	return api.NodeStatus{}, fmt.Errorf("node %q: not a member of cluster %s: see `symkeep cluster members`", name, v.ClusterID)
+}
+
+// name returns the name of a member, or its id when it is not one any more.
+func (v view) name(id catalog.NodeID) string {
+	for _, n := range v.Nodes {
+		if n.ID == id {
+			return n.Name
+		}
+	}
+	return string(id)
 }
 
 // one refuses several servers where the answering node itself is meant.

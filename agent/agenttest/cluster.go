@@ -45,6 +45,7 @@ type Cluster struct {
 	blobs    map[catalog.Digest]bool      // whole and checked
 	uploads  int                          // bodies received
 	received int64                        // bytes of them
+	office   office
 }
 
 // A Node is one server of a Cluster.
@@ -75,6 +76,7 @@ func New(t testing.TB, n int) *Cluster {
 		node.Server = httptest.NewServer(node)
 		c.Nodes = append(c.Nodes, node)
 	}
+	c.office = newOffice(c.Nodes)
 	t.Cleanup(func() {
 		stop()
 		for _, node := range c.Nodes {

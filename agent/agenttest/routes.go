@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"strconv"
@@ -17,13 +18,17 @@ import (
 // ServeHTTP answers /api/v1.
 func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := n.cluster
+	if c.down(n.Name) {
+		panic(http.ErrAbortHandler) // the connection breaks without an answer
+	}
 	w.Header().Set(api.HeaderCluster, string(c.ID))
 	w.Header().Set(api.HeaderNode, n.Name)
 	if c.Intercept != nil && c.Intercept(n, w, r) {
 		return
 	}
 	mux := http.NewServeMux()
-	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) (any, error){
+	routes := c.operatorRoutes()
+	maps.Copy(routes, map[string]func(http.ResponseWriter, *http.Request) (any, error){
 		"POST /api/v1/packages":                    c.open,
 		"GET /api/v1/packages":                     c.list,
 		"GET /api/v1/packages/{id}":                c.status,
@@ -36,8 +41,8 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		"POST /api/v1/packages/{id}/undelete":      c.move(catalog.StateGood),
 		"POST /api/v1/packages/{id}/retry":         c.move(catalog.StateCommitted),
 		"GET /api/v1/find":                         func(_ http.ResponseWriter, r *http.Request) (any, error) { return c.find(r.URL.Query().Get("q")) },
-		"GET /api/v1/cluster":                      func(http.ResponseWriter, *http.Request) (any, error) { return c.Status(), nil },
-	} {
+	})
+	for pattern, h := range routes {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			v, err := h(w, r)
 			n.answer(w, v, err)
@@ -58,15 +63,6 @@ func (n *Node) answer(w http.ResponseWriter, v any, err error) {
 		v = map[string]any{"error": e}
 	}
 	json.NewEncoder(w).Encode(v)
-}
-
-// Status is what `cluster status` shows.
-func (c *Cluster) Status() api.ClusterStatus {
-	st := api.ClusterStatus{ClusterID: c.ID, Leader: "n1", Term: 1, Healthy: true, Tolerates: (len(c.Nodes) - 1) / 2, Replicas: 3}
-	for _, n := range c.Nodes {
-		st.Nodes = append(st.Nodes, api.NodeStatus{ID: catalog.NodeID(n.Name), Name: n.Name, Role: "voter", State: "alive"})
-	}
-	return st
 }
 
 func (c *Cluster) open(_ http.ResponseWriter, r *http.Request) (any, error) {

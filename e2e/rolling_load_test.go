@@ -18,9 +18,10 @@ import (
 // A load asks a node, or what stands in front of some, for keys at a steady rate
 // over kept connections, as debuggers do, and judges every answer.
 type load struct {
-	base   string
-	client *http.Client
-	stop   func() loaded
+	base      string
+	missEvery int // every so many questions are for keys that nobody has; 0: none
+	client    *http.Client
+	stop      func() loaded
 
 	mu   sync.Mutex
 	keys []string          // paths
@@ -38,11 +39,11 @@ type loaded struct {
 	last         time.Time
 }
 
-// startLoad asks perSecond times a second, at most 32 at a time, every fourth time
-// for a key that nobody has. It ends with the test, or by stop.
-func startLoad(t testing.TB, base string, perSecond int, keys map[string]string) *load {
+// startLoad asks perSecond times a second, at most 32 at a time. It ends with the
+// test, or by stop.
+func startLoad(t testing.TB, base string, perSecond, missEvery int, keys map[string]string) *load {
 	t.Helper()
-	l := &load{base: base, want: map[string]string{}}
+	l := &load{base: base, missEvery: missEvery, want: map[string]string{}}
 	l.last = time.Now()
 	l.add(keys)
 	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 32, DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext}
@@ -96,7 +97,7 @@ func (l *load) add(keys map[string]string) {
 func (l *load) pick(i int) (path, sum string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if i%4 == 3 || len(l.keys) == 0 {
+	if l.missEvery > 0 && i%l.missEvery == 0 {
 		return fmt.Sprintf("/nobody.pdb/%016X%016X1/nobody.pdb", rand.Uint64(), rand.Uint64()), ""
 	}
 	path = l.keys[rand.IntN(len(l.keys))]
@@ -166,8 +167,8 @@ func percentile(ds []time.Duration, p float64) time.Duration {
 // mustBeRight fails the test if an answer was wrong, or there was none.
 func (l loaded) mustBeRight(t testing.TB, who string) {
 	t.Helper()
-	if l.wrongs > 0 || l.hits == 0 || l.misses == 0 {
-		t.Errorf("%s: %d hits, %d misses, %d wrong answers, want none:\n%s", who, l.hits, l.misses, l.wrongs, strings.Join(l.wrong, "\n"))
+	if l.wrongs > 0 || l.hits == 0 {
+		t.Errorf("%s: %d hits, %d misses, %d wrong answers, want none of those:\n%s", who, l.hits, l.misses, l.wrongs, strings.Join(l.wrong, "\n"))
 	}
 }
 

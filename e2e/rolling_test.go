@@ -159,7 +159,7 @@ func TestRollingRestart(t *testing.T) {
 		}
 	}
 	begun := time.Now()
-	readers := startLoad(t, lb.url(), readsPerSecond, keys)
+	readers := startLoad(t, lb.url(), readsPerSecond, 4, keys)
 
 	stop := make(chan struct{})
 	var pushing sync.WaitGroup
@@ -204,6 +204,9 @@ func TestRollingRestart(t *testing.T) {
 	took := time.Since(begun)
 
 	read.mustBeRight(t, "debuggers")
+	if read.misses == 0 {
+		t.Error("nobody asked for an unknown key")
+	}
 	rows, err := lb.stats()
 	if err != nil {
 		t.Fatal(err)

@@ -1,7 +1,13 @@
 package rig
 
 import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"strings"
+	"sync"
 	"time"
 )
 
@@ -9,89 +15,172 @@ import (
 type Host struct {
 	Name string // n1, n2 and so on: the node's name too
 
+	rig    *Rig
 	number int
+	moves  int
+	dir    string // of everything of this host
+	faults string // directory of internal/fault
+	flags  []string
+	found  bool // the next start founds the cluster
+	disk   disk
+
+	mu     sync.Mutex
+	addr   string
+	proc   *process   // nil when none runs
+	random *rand.Rand // of damage
+}
+
+func newHost(r *Rig, number int) *Host {
+	h := &Host{Name: fmt.Sprintf("n%d", number), rig: r, number: number}
+	h.dir = filepath.Join(r.cfg.Dir, h.Name)
+	h.faults = filepath.Join(h.dir, "faults")
+	return h
 }
 
 // Number is the host's number, from 1.
 func (h *Host) Number() int { return h.number }
 
 // Addr is the host's address, without a port.
-func (h *Host) Addr() string { return "" }
+func (h *Host) Addr() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.addr
+}
+
+func (h *Host) setAddr(a string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.addr = a
+}
 
 // URL is where the node's public server is.
-func (h *Host) URL() string { return "" }
+func (h *Host) URL() string { return "http://" + h.Addr() + ":8480" }
 
 // Peer is the node's peer address, for TCP.
-func (h *Host) Peer() string { return "" }
+func (h *Host) Peer() string { return h.Addr() + ":8481" }
 
 // Gossip is the node's gossip address, as --join takes it.
-func (h *Host) Gossip() string { return "" }
+func (h *Host) Gossip() string { return h.Addr() + ":8482" }
 
-// DataDir is the node's data directory. It exists while the node's disk does.
-func (h *Host) DataDir() string { return "" }
+// DataDir is the node's data directory.
+func (h *Host) DataDir() string { return filepath.Join(h.dir, "disk", "data") }
 
 // LogPath is where all of the node's processes write to, one after the other.
-func (h *Host) LogPath() string { return "" }
+func (h *Host) LogPath() string { return filepath.Join(h.dir, "node.log") }
+
+// port is the name of the bridges' end of one of the host's cables.
+func (h *Host) port(side string) string { return fmt.Sprintf("%s%d", side, h.number) }
 
 // Log returns what was logged from this offset on, 0 for all, and where it ends.
-func (h *Host) Log(from int64) (string, int64) { return "", 0 }
+func (h *Host) Log(from int64) (text string, end int64) {
+	b, err := os.ReadFile(h.LogPath())
+	if err != nil || from > int64(len(b)) {
+		return "", from
+	}
+	return string(b[from:]), int64(len(b))
+}
 
-// SetFlags sets what Start passes from now on, beyond Config.Flags: --new-cluster
-// or --join and whatever else.
-func (h *Host) SetFlags(flags ...string) {}
+// SetFlags replaces what Start passes beyond Config.Flags. Start adds whom to join,
+// all other hosts, unless these flags say it or name a new cluster.
+func (h *Host) SetFlags(flags ...string) { h.flags = append([]string(nil), flags...) }
 
-// Start runs the node and returns once it listens, or with an error once it has
-// ended or 20 s have passed.
-func (h *Host) Start() error { return errNotYet }
-
-// Launch runs the node and returns at once.
-func (h *Host) Launch() error { return errNotYet }
-
-// Running reports whether the node's process lives, stopped ones too.
-func (h *Host) Running() bool { return false }
-
-// PID is the process id of the node, 0 when it does not run.
-func (h *Host) PID() int { return 0 }
-
-// Kill is kill -9. It returns once the process is gone; a frozen disk is thawed
-// for that.
-func (h *Host) Kill() error { return errNotYet }
-
-// Pause is SIGSTOP, Resume is SIGCONT.
-func (h *Host) Pause() error { return errNotYet }
-
-// Resume makes a paused process go on.
-func (h *Host) Resume() error { return errNotYet }
-
-// Stop is SIGTERM. It waits for the end, at most so long, and returns an error
-// unless the process ended with status 0.
-func (h *Host) Stop(limit time.Duration) error { return errNotYet }
-
-// Wait waits for the process to end by itself, at most so long.
-func (h *Host) Wait(limit time.Duration) (*os.ProcessState, error) { return nil, errNotYet }
-
-// Restart kills the node if it runs, and starts it.
-func (h *Host) Restart() error { return errNotYet }
+// arguments are those of the node's process.
+func (h *Host) arguments() []string {
+	args := []string{"node", "--name", h.Name, "--data-dir", h.DataDir(), "--insecure-cluster", "--advertise", h.Addr(),
+		"--http-addr", ":8480", "--peer-addr", ":8481", "--gossip-addr", "0.0.0.0:8482"}
+	args = append(append(args, h.rig.cfg.Flags...), h.flags...)
+	if said := strings.Join(args, " ") + " "; strings.Contains(said, " --join") || strings.Contains(said, " --new-cluster") {
+		return args
+	}
+	if h.found {
+		return append(args, "--new-cluster")
+	}
+	for _, o := range h.rig.hosts {
+		if o != h {
+			args = append(args, "--join", o.Gossip())
+		}
+	}
+	return args
+}
 
 // Wipe empties the data directory of a node that does not run.
-func (h *Host) Wipe() error { return errNotYet }
+func (h *Host) Wipe() error {
+	if h.Running() {
+		return fmt.Errorf("wipe %s: its node runs", h.Name)
+	}
+	var errs []error
+	for _, dir := range []string{filepath.Join(h.DataDir(), "raft"), h.DataDir()} {
+		entries, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+		for _, e := range entries {
+			if path := filepath.Join(dir, e.Name()); path != h.disk.raftMount {
+				errs = append(errs, os.RemoveAll(path))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
 
 // Readdress gives the host another address, at which its node is started next. The
 // node must not run.
-func (h *Host) Readdress() error { return errNotYet }
+func (h *Host) Readdress() error {
+	if h.Running() {
+		return fmt.Errorf("readdress %s: its node runs", h.Name)
+	}
+	return h.rig.Net.readdress(h)
+}
 
 // ArmKill makes the node kill itself when it next comes to a point of
-// internal/fault; ArmStop makes it stop there as with SIGSTOP.
-func (h *Host) ArmKill(point string) error { return errNotYet }
+// internal/fault.
+func (h *Host) ArmKill(point string) error { return h.arm("kill-" + point) }
 
 // ArmStop makes the node stop, as with SIGSTOP, when it next comes to the point.
-func (h *Host) ArmStop(point string) error { return errNotYet }
+func (h *Host) ArmStop(point string) error { return h.arm("stop-" + point) }
+
+func (h *Host) arm(name string) error {
+	return os.WriteFile(filepath.Join(h.faults, name), nil, 0o644)
+}
 
 // Armed reports whether the node has yet to come to an armed point.
-func (h *Host) Armed(point string) bool { return false }
+func (h *Host) Armed(point string) bool {
+	_, err1 := os.Stat(filepath.Join(h.faults, "kill-"+point))
+	_, err2 := os.Stat(filepath.Join(h.faults, "stop-"+point))
+	return err1 == nil || err2 == nil
+}
 
 // Disarm takes every point back.
-func (h *Host) Disarm() error { return errNotYet }
+func (h *Host) Disarm() error {
+	armed, err := filepath.Glob(filepath.Join(h.faults, "*-*"))
+	for _, path := range armed {
+		if e := os.Remove(path); !errors.Is(e, os.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
+}
 
 // SetClock puts the node's wall clock off by so much; 0 sets it right.
-func (h *Host) SetClock(off time.Duration) error { return errNotYet }
+func (h *Host) SetClock(off time.Duration) error {
+	path := filepath.Join(h.faults, "clock")
+	if off == 0 {
+		if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	if err := os.WriteFile(path+".new", []byte(off.String()), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path) // never seen half written
+}
+
+// heal ends what Rig.Heal ends.
+func (h *Host) heal() error {
+	errs := []error{h.healDisk(), h.Disarm(), h.SetClock(0)}
+	if h.Running() {
+		errs = append(errs, h.Resume())
+	}
+	return errors.Join(errs...)
+}

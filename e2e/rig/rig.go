@@ -1,17 +1,18 @@
 package rig
 
 import (
-	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
-	"time"
-
-	"symkeep/internal/api"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
 )
 
 // A Config says what a rig is made of.
 type Config struct {
-	Dir   string       // absolute, on a file system that syncs; logs stay there after Close
+	Dir   string       // on a file system that syncs; logs stay there after Close; without blanks
 	Hosts int          // 1 to 32
 	Bin   string       // symkeep, built with the tag "faults" (see Build)
 	Seed  uint64       // of the choice of what is damaged, and where
@@ -25,79 +26,137 @@ type Config struct {
 type Rig struct {
 	Net *Network
 
+	cfg   Config
+	claim *claim
 	hosts []*Host
+
+	closing sync.Once
+	closed  error
 }
-
-var errNotYet = errors.New("rig: not written yet")
-
-// Child does the work of a process that the rig started from the test's own
-// program, such as serving a file system. A TestMain calls it first, and if ok
-// exits with the code at once.
-func Child() (code int, ok bool) { return 0, false }
-
-// Build builds symkeep into dir, statically, with tags such as "faults", and
-// returns the program's path.
-func Build(ctx context.Context, dir string, tags ...string) (string, error) { return "", errNotYet }
-
-// Supported returns nil where this process may make rigs, and otherwise what is
-// missing.
-func Supported() error { return errNotYet }
 
 // New makes the hosts and their network and disks; no node runs yet. What a rig
 // left behind whose process is gone is removed first.
-func New(cfg Config) (*Rig, error) { return nil, errNotYet }
+func New(cfg Config) (_ *Rig, err error) {
+	if err := Supported(); err != nil {
+		return nil, err
+	}
+	if cfg.Hosts < 1 || cfg.Hosts > maxHosts {
+		return nil, fmt.Errorf("rig: %d hosts, wanted 1 to %d", cfg.Hosts, maxHosts)
+	}
+	if cfg.Dir, err = filepath.Abs(cfg.Dir); err != nil {
+		return nil, fmt.Errorf("rig: %w", err)
+	}
+	if strings.ContainsAny(cfg.Dir, " \t\n\\") {
+		return nil, fmt.Errorf("rig: directory %q: blanks and backslashes are escaped in the table of mounts: use another", cfg.Dir)
+	}
+	if err := sweepLeftovers(); err != nil {
+		return nil, fmt.Errorf("rig: what an earlier one left behind: %w", err)
+	}
+	r := &Rig{cfg: cfg}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("rig: %w", err), r.Close())
+		}
+	}()
+	if r.claim, err = newClaim(cfg.Dir); err != nil {
+		return nil, err
+	}
+	for i := 1; i <= cfg.Hosts; i++ {
+		h := newHost(r, i)
+		r.hosts = append(r.hosts, h)
+		if err := os.MkdirAll(h.faults, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	if r.Net, err = newNetwork(r.claim.prefix, r.hosts); err != nil {
+		return nil, err
+	}
+	for _, h := range r.hosts {
+		if err := h.attachDisk(); err != nil {
+			return nil, fmt.Errorf("disk of %s: %w", h.Name, err)
+		}
+	}
+	return r, nil
+}
 
 // Close kills the nodes and removes everything that New made but the files under
 // Config.Dir that are not on a disk of their own. It may be called twice.
-func (r *Rig) Close() error { return errNotYet }
+func (r *Rig) Close() error {
+	r.closing.Do(func() {
+		if r.claim == nil {
+			return
+		}
+		var errs []error
+		for _, h := range r.hosts {
+			errs = append(errs, h.Kill())
+		}
+		if r.Net != nil {
+			r.Net.stopDelays()
+		}
+		for _, h := range r.hosts {
+			errs = append(errs, h.detachDisk())
+		}
+		if err := sweep(r.claim.prefix, r.cfg.Dir); err != nil {
+			errs = append(errs, err, r.claim.file.Close()) // the next rig tries again
+		} else {
+			errs = append(errs, r.claim.drop())
+		}
+		r.closed = errors.Join(errs...)
+	})
+	return r.closed
+}
 
 // Host returns host number i, counted from 1.
 func (r *Rig) Host(i int) *Host { return r.hosts[i-1] }
 
 // Hosts returns all hosts.
-func (r *Rig) Hosts() []*Host { return r.hosts }
+func (r *Rig) Hosts() []*Host { return append([]*Host(nil), r.hosts...) }
 
 // Running returns the hosts whose node's process lives.
-func (r *Rig) Running() []*Host { return nil }
+func (r *Rig) Running() []*Host { return r.Others() }
 
 // Others returns the running hosts but these.
-func (r *Rig) Others(but ...*Host) []*Host { return nil }
+func (r *Rig) Others(but ...*Host) (out []*Host) {
+	for _, h := range r.hosts {
+		if h.Running() && !contains(but, h) {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+func contains(hosts []*Host, h *Host) bool {
+	for _, o := range hosts {
+		if o == h {
+			return true
+		}
+	}
+	return false
+}
 
 // URLs returns the URLs of hosts, as --server takes them.
-func URLs(hosts ...*Host) string { return "" }
+func URLs(hosts ...*Host) string {
+	var us []string
+	for _, h := range hosts {
+		us = append(us, h.URL())
+	}
+	return strings.Join(us, ",")
+}
 
 // Outside is the address at which the hosts reach the harness, without a port.
-func (r *Rig) Outside() string { return "" }
+func (r *Rig) Outside() string { return r.Net.outside() }
 
-// Rand returns a source of random numbers that begins with Config.Seed. It is for
-// one goroutine.
-func (r *Rig) Rand(stream uint64) *rand.Rand { return nil }
-
-// StartCluster starts every node, the first as the founder, and waits until all
-// are members and healthy.
-func (r *Rig) StartCluster(ctx context.Context) error { return errNotYet }
-
-// WaitHealthy waits until every running node says that the cluster has want
-// members and is healthy. The error is the latest reason why not.
-func (r *Rig) WaitHealthy(ctx context.Context, want int) error { return errNotYet }
-
-// Leader waits until most of the running nodes name the same leader and its process
-// runs, and returns its host.
-func (r *Rig) Leader(ctx context.Context) (*Host, error) { return nil, errNotYet }
+// Rand returns a source of random numbers that begins with Config.Seed, another
+// one for each stream. It is for one goroutine.
+func (r *Rig) Rand(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(r.cfg.Seed, stream)) }
 
 // Heal ends every fault of the network and of the disks, disarms every point and
 // sets the clocks right. Processes that were stopped go on; those that ended stay
 // so, and damaged bytes stay damaged.
-func (r *Rig) Heal() error { return errNotYet }
-
-// Status asks this host's node about the cluster. The answer may take 5 s.
-func (h *Host) Status(ctx context.Context) (api.ClusterStatus, error) {
-	return api.ClusterStatus{}, errNotYet
+func (r *Rig) Heal() error {
+	errs := []error{r.Net.Heal()}
+	for _, h := range r.hosts {
+		errs = append(errs, h.heal())
+	}
+	return errors.Join(errs...)
 }
-
-// Client returns a client of this host's node; the caller closes it.
-func (h *Host) Client() (*api.Client, error) { return nil, errNotYet }
-
-// Eventually calls f every 50 ms until it returns nil, and otherwise returns its
-// latest error after the limit or at the end of ctx.
-func Eventually(ctx context.Context, limit time.Duration, f func() error) error { return errNotYet }

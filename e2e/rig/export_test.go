@@ -1,0 +1,7 @@
+package rig
+
+// Abandon leaves everything as the death of the rig's process would.
+func (r *Rig) Abandon() {
+	r.claim.file.Close()
+	r.closing.Do(func() {})
+}

@@ -21,6 +21,11 @@ type committed struct{ n *Node }
 func (c committed) Members() []catalog.Member  { return c.n.members() }
 func (c committed) Settings() catalog.Settings { return c.n.settings() }
 
+func (c committed) Layout() catalog.Layout           { return c.n.fsm.Layout() }
+func (c committed) KeptLayouts() []catalog.Layout    { return c.n.fsm.KeptLayouts() }
+func (c committed) Frozen() bool                     { return c.n.fsm.FrozenFor() > 0 }
+func (c committed) ClusterTime() catalog.ClusterTime { return c.n.fsm.ClusterTime() }
+
 func (c committed) Blob(d catalog.Digest) (catalog.Blob, error) { return c.n.fsm.Blob(d) }
 
 func (c committed) Blobs(after catalog.Digest, limit int) ([]catalog.Blob, error) {

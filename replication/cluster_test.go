@@ -30,10 +30,16 @@ import (
 // A cluster is a committed catalog, kept by the rules of the real one as far as
 // copies are concerned, and nodes with stores of their own that speak HTTP.
 type cluster struct {
-	t     *testing.T
-	mu    sync.Mutex
-	ms    []catalog.Member
-	set   catalog.Settings
+	t   *testing.T
+	mu  sync.Mutex
+	ms  []catalog.Member
+	set catalog.Settings
+
+	version uint64 // of the layout
+	kept    []catalog.Layout
+	frozen  bool
+	clock   catalog.ClusterTime
+
 	rows  map[catalog.Digest]catalog.Blob
 	nodes map[catalog.NodeID]*testNode
 	moved chan struct{} // a change was committed
@@ -308,7 +314,37 @@ func (n *testNode) Members() []catalog.Member {
 	return n.c.ms
 }
 
-func (n *testNode) Settings() catalog.Settings { return n.c.set }
+func (n *testNode) Settings() catalog.Settings {
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	return n.c.set
+}
+
+func (n *testNode) Layout() catalog.Layout {
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	l := catalog.LayoutOf(n.c.ms, n.c.set.Replicas)
+	l.Version = n.c.version
+	return l
+}
+
+func (n *testNode) KeptLayouts() []catalog.Layout {
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	return n.c.kept
+}
+
+func (n *testNode) Frozen() bool {
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	return n.c.frozen
+}
+
+func (n *testNode) ClusterTime() catalog.ClusterTime {
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	return n.c.clock
+}
 
 func (n *testNode) view() map[catalog.Digest]catalog.Blob {
 	n.mu.Lock()

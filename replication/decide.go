@@ -56,7 +56,7 @@ func (r *Replicator) decide(v view, d catalog.Digest, row *catalog.Blob, local *
 	case row.Retired || row.Packed.Size == 0:
 		return leave // gone, or not committed yet
 	}
-	keepers := r.keepers(v.placement, v.down, d)
+	keepers := v.placement.keepers(d, v.down)
 	keep := slices.Contains(keepers, v.self)
 	listed := slices.Contains(row.Holders, v.self)
 	covered := len(keepers) > 0 && !slices.ContainsFunc(keepers, func(n catalog.NodeID) bool { return !slices.Contains(row.Holders, n) })

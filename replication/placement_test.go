@@ -1,6 +1,8 @@
 package replication_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -22,6 +24,18 @@ func members(n, zones int) []catalog.Member {
 	return ms
 }
 
+// place returns the placement of a member table in a cluster whose layouts have
+// versions.
+func place(ms []catalog.Member, replicas int) *replication.Placement {
+	return placeAt(1, ms, replicas)
+}
+
+func placeAt(version uint64, ms []catalog.Member, replicas int) *replication.Placement {
+	l := catalog.LayoutOf(ms, replicas)
+	l.Version = version
+	return replication.NewPlacement(l)
+}
+
 // eachPartition calls f with one digest of every partition.
 func eachPartition(f func(d catalog.Digest)) {
 	for p := range 4096 {
@@ -29,13 +43,42 @@ func eachPartition(f func(d catalog.Digest)) {
 	}
 }
 
+// TestPlainPlacementIsForever: an upgraded cluster moves nothing before its feature
+// level is raised. The sums were computed by the build before layouts had versions.
+func TestPlainPlacementIsForever(t *testing.T) {
+	for _, tt := range []struct {
+		n, zones, replicas int
+		sum                string
+	}{
+		{1, 1, 3, "dc8393868994362cbbd4cdf1765978ab7bbe1313f4abc50c5f3d3220d2e27e31"},
+		{3, 1, 2, "2feb59015ea804063f7d7260971fe555bb291a028cd5d1c56d270d5814accbcb"},
+		{5, 1, 3, "382afa61efd6ce148b28e42b256c72ed81b1d3dc4195d00fa3b2f3861c40af58"},
+		{9, 3, 3, "ce2e37127583b772c5970ac33cf250d6b0f4e5f593960d1eaff921d375e0cfcf"},
+		{20, 4, 3, "98b33ffe372bea29af1284b91658416195ea22d79e74d17b0a80f70cc1c6c6d4"},
+		{50, 1, 3, "30828a0f38a2159ad0021ec77d31a18060fa4706c7eef61d25c5db1fbc8f764a"},
+	} {
+		ms := members(tt.n, tt.zones)
+		if tt.n == 9 {
+			ms[2].Draining = true
+			ms[4].Slot = member(77, "").ID
+			ms[5].Weight = 300 // there is no such thing below feature level 2
+		}
+		p := placeAt(0, ms, tt.replicas)
+		h := sha256.New()
+		eachPartition(func(d catalog.Digest) { fmt.Fprintln(h, p.Order(d), p.Owners(d)) })
+		if got := hex.EncodeToString(h.Sum(nil)); got != tt.sum {
+			t.Errorf("placement of %d members in %d zones has sum %s, want %s", tt.n, tt.zones, got, tt.sum)
+		}
+	}
+}
+
 func TestPlacementIgnoresOrder(t *testing.T) {
 	for _, zones := range []int{1, 3} {
 		ms := members(9, zones)
-		want := replication.NewPlacement(ms, 3)
+		want := place(ms, 3)
 		for range 5 {
 			rand.Shuffle(len(ms), func(i, j int) { ms[i], ms[j] = ms[j], ms[i] })
-			got := replication.NewPlacement(ms, 3)
+			got := place(ms, 3)
 			eachPartition(func(d catalog.Digest) {
 				if !slices.Equal(got.Order(d), want.Order(d)) {
 					t.Fatalf("%d zones, %s: Order = %v, want %v", zones, d, got.Order(d), want.Order(d))
@@ -45,12 +88,13 @@ func TestPlacementIgnoresOrder(t *testing.T) {
 	}
 }
 
-func TestPlacementMovesLittle(t *testing.T) {
+// TestPlainPlacementMovesLeast: without trimming, no copy moves that need not.
+func TestPlainPlacementMovesLeast(t *testing.T) {
 	for _, tt := range []struct{ n, zones, replicas int }{{3, 1, 2}, {5, 1, 3}, {6, 3, 3}, {7, 4, 3}, {4, 2, 3}} {
 		ms := members(tt.n, tt.zones)
-		before := replication.NewPlacement(ms, tt.replicas)
+		before := placeAt(0, ms, tt.replicas)
 		added := member(100, fmt.Sprint("zone ", tt.zones/2))
-		after := replication.NewPlacement(append(slices.Clone(ms), added), tt.replicas)
+		after := placeAt(0, append(slices.Clone(ms), added), tt.replicas)
 		moved := 0
 		eachPartition(func(d catalog.Digest) {
 			old, now := before.Owners(d), after.Owners(d)
@@ -88,7 +132,7 @@ func TestPlacementZones(t *testing.T) {
 		zone[m.ID] = m.Zone
 	}
 	for replicas, want := range map[int]int{2: 2, 3: 3, 5: 3} {
-		p := replication.NewPlacement(ms, replicas)
+		p := place(ms, replicas)
 		eachPartition(func(d catalog.Digest) {
 			seen := map[string]bool{}
 			for _, n := range p.Owners(d) {
@@ -103,7 +147,7 @@ func TestPlacementZones(t *testing.T) {
 
 func TestPlacementSlotDrainAndBalance(t *testing.T) {
 	ms := members(5, 1)
-	p := replication.NewPlacement(ms, 2)
+	p := place(ms, 2)
 	count := map[catalog.NodeID]int{}
 	eachPartition(func(d catalog.Digest) {
 		for _, n := range p.Owners(d) {
@@ -118,10 +162,10 @@ func TestPlacementSlotDrainAndBalance(t *testing.T) {
 	replaced := slices.Clone(ms)
 	replaced[2] = member(50, "zone 0")
 	replaced[2].Slot = ms[2].ID
-	q := replication.NewPlacement(replaced, 2)
+	q := place(replaced, 2)
 	draining := slices.Clone(ms)
 	draining[0].Draining = true
-	dr := replication.NewPlacement(draining, 2)
+	dr := place(draining, 2)
 	eachPartition(func(d catalog.Digest) {
 		want := p.Owners(d)
 		for i, n := range want {
@@ -136,10 +180,10 @@ func TestPlacementSlotDrainAndBalance(t *testing.T) {
 			t.Fatalf("%s: a draining member is placed: %v", d, dr.Order(d))
 		}
 	})
-	if got := replication.NewPlacement(ms[:1], 3).Owners(catalog.Digest{}); len(got) != 1 {
+	if got := place(ms[:1], 3).Owners(catalog.Digest{}); len(got) != 1 {
 		t.Errorf("owners in a cluster of one = %v, want it alone", got)
 	}
-	if got := replication.NewPlacement(nil, 3).Owners(catalog.Digest{}); len(got) != 0 {
+	if got := place(nil, 3).Owners(catalog.Digest{}); len(got) != 0 {
 		t.Errorf("owners in no cluster = %v, want none", got)
 	}
 }

@@ -47,9 +47,13 @@ func (p *brokenPeers) take() []time.Time {
 // fixedCatalog is one blob that two members should hold.
 type fixedCatalog struct{ row catalog.Blob }
 
-func (f fixedCatalog) Members() []catalog.Member     { return members(2, 1) }
-func (f fixedCatalog) Settings() catalog.Settings    { return catalog.Settings{Replicas: 2} }
-func (f fixedCatalog) Barrier(context.Context) error { return nil }
+func (f fixedCatalog) Members() []catalog.Member      { return members(2, 1) }
+func (f fixedCatalog) Settings() catalog.Settings     { return catalog.Settings{Replicas: 2} }
+func (f fixedCatalog) Layout() catalog.Layout         { return catalog.LayoutOf(members(2, 1), 2) }
+func (fixedCatalog) KeptLayouts() []catalog.Layout    { return nil }
+func (fixedCatalog) Frozen() bool                     { return false }
+func (fixedCatalog) ClusterTime() catalog.ClusterTime { return 0 }
+func (f fixedCatalog) Barrier(context.Context) error  { return nil }
 func (f fixedCatalog) Blob(d catalog.Digest) (catalog.Blob, error) {
 	if d != f.row.Digest {
 		return catalog.Blob{}, catalog.ErrNotFound

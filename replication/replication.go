@@ -36,6 +36,16 @@ import (
 type Catalog interface {
 	Members() []catalog.Member
 	Settings() catalog.Settings
+	// Layout says where copies belong.
+	Layout() catalog.Layout
+	// KeptLayouts returns the former layouts that members still move away from, the
+	// newest first.
+	KeptLayouts() []catalog.Layout
+	// Frozen reports whether nothing may be retired now: the catalog may know less
+	// than there is, as after it was restored.
+	Frozen() bool
+	// ClusterTime is the clock of the cluster, which no wall clock moves.
+	ClusterTime() catalog.ClusterTime
 	// Blob returns a row; the error wraps catalog.ErrNotFound if there is none.
 	Blob(d catalog.Digest) (catalog.Blob, error)
 	// Blobs returns up to limit rows in digest order, those after the given digest,
@@ -113,7 +123,8 @@ type Replicator struct {
 	log   *slog.Logger
 	queue *queue
 
-	placement atomic.Pointer[placed]
+	placement atomic.Pointer[Placement]
+	formerly  atomic.Pointer[Placement]
 	pulls     chan struct{} // bounds the transfers in flight
 	wake      chan struct{} // the resync loop has something to do
 	rescan    chan struct{} // the pass loop has something to do

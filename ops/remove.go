@@ -63,8 +63,11 @@ func (r *remote) planRemove(ctx context.Context, env Env, node string) (api.Node
 }
 
 func heard(n api.NodeStatus) string {
-	if n.LastContact < 0 {
+	switch {
+	case n.LastContact < 0:
 		return ", not heard of"
+	case n.LastContact < 1000:
+		return ""
 	}
 	return fmt.Sprintf(", heard of %s ago", spanMS(n.LastContact))
 }

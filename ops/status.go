@@ -105,8 +105,11 @@ func writeStatus(w io.Writer, v view) error {
 	writeAlarms(b, v)
 	fmt.Fprintln(b)
 	wrapped(b, "", fmt.Sprintf("cluster %s, term %d, commit %d, feature level %d; seen from %s", v.ClusterID, v.Term, v.Commit, v.Feature, v.from))
-	wrapped(b, "", fmt.Sprintf("%s, %d of them short of copies; layout %d, %s; %s waiting%s",
-		plural(v.Blobs, "blob"), v.Under, v.Layout, plural(v.Replicas, "replica"), plural(v.MailQueue, "mail"), extras(v.ClusterStatus)))
+	wrapped(b, "", fmt.Sprintf("%s, %d of them short of copies; layout %d, %s; %s waiting",
+		plural(v.Blobs, "blob"), v.Under, v.Layout, plural(v.Replicas, "replica"), plural(v.MailQueue, "mail")))
+	for _, text := range unusual(v.ClusterStatus) {
+		wrapped(b, "", text)
+	}
 	fmt.Fprintln(b, oneLine(summary(v.ClusterStatus)))
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -160,20 +163,19 @@ func writeUnderWay(w io.Writer, n api.NodeStatus) {
 	}
 }
 
-// extras are the parts of a status that are there only when they differ from what
+// unusual are the parts of a status that are there only when they differ from what
 // is usual.
-func extras(st api.ClusterStatus) string {
-	text := ""
+func unusual(st api.ClusterStatus) (lines []string) {
 	if st.Moving > 0 {
-		text += fmt.Sprintf("; copies still move away from %s", plural(st.Moving, "earlier layout"))
+		lines = append(lines, fmt.Sprintf("copies still move away from %s", plural(st.Moving, "earlier layout")))
 	}
 	if st.Paused {
-		text += "; repair is paused: `symkeep cluster repl resume` ends that"
+		lines = append(lines, "repair is paused: `symkeep cluster repl resume` ends that")
 	}
 	if st.Frozen > 0 {
-		text += fmt.Sprintf("; no blob is retired for another %s", spanMS(st.Frozen))
+		lines = append(lines, fmt.Sprintf("no blob is retired for another %s", spanMS(st.Frozen)))
 	}
-	return text
+	return lines
 }
 
 // summary is one line on whether to worry.

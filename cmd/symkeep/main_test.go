@@ -48,8 +48,8 @@ func program(t *testing.T, dir string, env []string, args ...string) *exec.Cmd {
 }
 
 // TestScripts runs the txtar files below testdata. Each has its own cluster of
-// two nodes and its files in the current folder. A script has one command per
-// line:
+// three nodes, n1 to n3, and its files in the current folder. A script has one
+// command per line:
 //
 //	exec ARGS...     run symkeep; an argument in quotes may hold blanks
 //	status N         the last exit status
@@ -59,9 +59,12 @@ func program(t *testing.T, dir string, env []string, args ...string) *exec.Cmd {
 //	json             every line of standard output is one JSON object
 //	env NAME=VALUE   for the commands that follow
 //	set NAME REGEXP  keep the first group of what standard output matches
+//	kill NODE        take a node off the network; revive brings it back
+//	downgrade NODE   make it one of an older build
+//	rot NODE         damage a copy on it
 //
-// $SERVER is the address of one node, $SERVERS of both, $DEAD of none, $FOREIGN
-// of a node of another cluster; $NAME is a value kept by set.
+// $SERVER is the address of n1, $SERVERS of all, $DEAD of none, $FOREIGN of a node
+// of another cluster; $NAME is a value kept by set.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -78,6 +81,7 @@ func TestScripts(t *testing.T) {
 // A script is one running txtar file.
 type script struct {
 	t      *testing.T
+	c      *agenttest.Cluster
 	dir    string
 	env    []string
 	vars   map[string]string
@@ -91,10 +95,10 @@ func runScript(t *testing.T, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, foreign := agenttest.New(t, 2), agenttest.New(t, 1)
+	c, foreign := agenttest.New(t, 3), agenttest.New(t, 1)
 	dead := httptest.NewServer(http.NotFoundHandler())
 	dead.Close()
-	s := &script{t: t, dir: t.TempDir(), vars: map[string]string{
+	s := &script{t: t, c: c, dir: t.TempDir(), vars: map[string]string{
 		"SERVER": c.Nodes[0].URL, "SERVERS": strings.Join(c.URLs(), ","), "DEAD": dead.URL, "FOREIGN": foreign.Nodes[0].URL,
 	}}
 	for _, f := range ar.Files {
@@ -156,6 +160,14 @@ func (s *script) do(line string) error {
 			return errors.New("no match")
 		}
 		s.vars[name] = m[1]
+	case "kill":
+		s.c.Kill(arg)
+	case "revive":
+		s.c.Revive(arg)
+	case "downgrade":
+		s.c.Downgrade(arg)
+	case "rot":
+		s.c.Rot(arg)
 	default:
 		return errors.New("unknown command of the script")
 	}

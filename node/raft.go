@@ -19,6 +19,7 @@ import (
 
 	"symkeep/internal/api"
 	"symkeep/internal/catalog"
+	"symkeep/internal/fault"
 	"symkeep/raftfsm"
 )
 
@@ -45,9 +46,9 @@ func raftConfig(id catalog.NodeID, log *slog.Logger) *raft.Config {
 	c.LeaderLeaseTimeout = leaseTimeout
 	c.MaxAppendEntries = 256
 	c.BatchApplyCh = true
-	c.SnapshotInterval = 60 * time.Second
-	c.SnapshotThreshold = 32768
-	c.TrailingLogs = 10240
+	c.SnapshotInterval = time.Duration(fault.Number("snapshot-interval-ms", 60_000)) * time.Millisecond
+	c.SnapshotThreshold = fault.Number("snapshot-threshold", 32768)
+	c.TrailingLogs = fault.Number("trailing-logs", 10240)
 	c.ShutdownOnRemove = false
 	c.NoLegacyTelemetry = true
 	c.Logger = newRaftLogger(log)

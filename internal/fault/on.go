@@ -5,6 +5,7 @@ package fault
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -27,6 +28,23 @@ func Point(name string) {
 			time.Sleep(50 * time.Millisecond) // the signal is on its way
 		}
 	}
+}
+
+// Number returns the value of a number that a test may change: what the file NAME
+// holds, or the usual one.
+func Number(name string, usual uint64) uint64 {
+	if dir == "" {
+		return usual
+	}
+	b, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		return usual
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
+	if err != nil {
+		return usual
+	}
+	return n
 }
 
 var clock struct {

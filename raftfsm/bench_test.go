@@ -87,20 +87,20 @@ func BenchmarkLookup(b *testing.B) {
 	}
 }
 
-// TestBigPackage carries 30,000 files through, in several transactions.
+// TestBigPackage carries 12,000 files through, in several transactions.
 func TestBigPackage(t *testing.T) {
 	if testing.Short() {
-		t.Skip("30,000 files")
+		t.Skip("12,000 files")
 	}
 	w := newCluster(t)
-	const files = 30_000
+	const files = 12_000
 	for _, r := range w.fsm.ApplyBatch(bulk(w, 1, files)) {
 		if err := r.(raftfsm.Result).AsError(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	w.wantState(pkg(1), catalog.StateGood)
-	for i := 0; i < files; i += 9973 {
+	for i := 0; i < files; i += 3989 {
 		if found := w.lookup(wideKey(1, i)); len(found) != 1 || found[0].Digest != wide(1, i) {
 			t.Errorf("Lookup of file %d = %+v", i, found)
 		}

@@ -26,8 +26,9 @@ type ApplyLayout struct {
 }
 
 // MarkLayoutSynced records that a member holds all that a layout version gives it.
-// Once every member of the present layout has said so, earlier layouts are
-// forgotten. A version below the recorded one is success.
+// Layouts before the lowest one that a member of the present layout has recorded are
+// forgotten. A version below the recorded one is success, one above the present
+// layout's is ErrConflict.
 type MarkLayoutSynced struct {
 	Node    catalog.NodeID `json:"node"`
 	Version uint64         `json:"version"`
@@ -43,8 +44,11 @@ type SetMaintenance struct {
 // MaxMaintenance bounds SetMaintenance.Millis: a week.
 const MaxMaintenance = 7 * 24 * 3600 * 1000
 
-// RaiseAlarm records an alarm and, unless one of the same node and code stands
-// already, mails it. At most MaxAlarms stand; the oldest gives way.
+// RaiseAlarm records an alarm of a member and mails it. If one of the same node and
+// code stands already, that one takes the new text and nothing is mailed. At most
+// MaxAlarms stand; the oldest gives way. The alarms of a member that is removed or
+// replaced end with it, except AlarmDiverged: what made a catalog come out
+// different may be in every member, so a person has to clear it.
 type RaiseAlarm struct {
 	Alarm catalog.Alarm `json:"alarm"`
 }

@@ -2,8 +2,10 @@ package raftfsm
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"maps"
 	"slices"
 	"strings"
@@ -26,21 +28,41 @@ func DecodeBlobRow(b []byte) ([]byte, error) {
 	return r.encode(), nil
 }
 
-// Dump returns every row of the catalog as text, one per line. Without names it
-// dumps everything but the rows that each command changes: head and hashes.
+// Dump returns every row of the catalog as text, one per line, but for those that
+// each command changes: head and hashes.
 func Dump(f *FSM) string {
 	var out strings.Builder
+	eachRow(f, func(name, k, v []byte) { fmt.Fprintf(&out, "%s %q %q\n", name, k, v) })
+	return out.String()
+}
+
+// Sum is a hash over what Dump returns and all of the head that a refused command
+// must leave alone.
+func Sum(f *FSM) uint64 {
+	h := *f.head.Load()
+	h.AppliedIndex, h.AppliedTerm, h.LastCommand, h.Hash = 0, 0, 0, catalog.Digest{}
+	sum := fnv.New64a()
+	sum.Write(mustJSON(h))
+	eachRow(f, func(name, k, v []byte) {
+		sum.Write(name)
+		sum.Write(binary.AppendUvarint(binary.AppendUvarint(nil, uint64(len(k))), uint64(len(v))))
+		sum.Write(k)
+		sum.Write(v)
+	})
+	return sum.Sum64()
+}
+
+func eachRow(f *FSM, fn func(bucket, k, v []byte)) {
 	err := f.view(func(tx *bolt.Tx) error {
 		for _, name := range buckets {
-			if bytes.Equal(name, bucketMeta) || bytes.Equal(name, bucketHashes) {
+			if bytes.Equal(name, bucketHashes) {
 				continue
 			}
-			err := tx.Bucket(name).ForEach(func(k, v []byte) error {
-				_, err := fmt.Fprintf(&out, "%s %q %q\n", name, k, v)
-				return err
-			})
-			if err != nil {
-				return err
+			c := tx.Bucket(name).Cursor()
+			for k, v := c.First(); k != nil; k, v = c.Next() {
+				if !bytes.Equal(k, keyHead) || !bytes.Equal(name, bucketMeta) {
+					fn(name, k, v)
+				}
 			}
 		}
 		return nil
@@ -48,7 +70,6 @@ func Dump(f *FSM) string {
 	if err != nil {
 		panic(err)
 	}
-	return out.String()
 }
 
 // HeadJSON returns the head row as it is stored and as views see it.
@@ -72,6 +93,7 @@ func CheckInvariants(f *FSM) []string {
 		c.references()
 		c.candidates()
 		c.notices()
+		c.operate()
 		return nil
 	})
 	if err != nil {
@@ -279,6 +301,78 @@ func (c *checker) notices() {
 	if pending != c.head.Pending {
 		c.fail("%d notices pending, recount %d", c.head.Pending, pending)
 	}
+}
+
+// operate compares the rows of feature level 2 with what views see and with the
+// member table they follow from.
+func (c *checker) operate() {
+	stored := &head{}
+	if err := stored.loadOperate(c.tx); err != nil {
+		c.fail("%v", err)
+	}
+	h := c.head
+	rows := func(h *head) string {
+		return fmt.Sprintf("%s %s", mustJSON(layoutsRow{h.layout, h.kept}), mustJSON(append([]catalog.Alarm{}, h.alarms...)))
+	}
+	if got, want := rows(stored), rows(h); got != want {
+		c.fail("stored layouts and alarms are %s, views see %s", got, want)
+	}
+	if h.Feature < featureOperate {
+		if h.layout.Version != 0 || len(h.kept)+len(h.alarms) != 0 || h.FrozenUntil != 0 {
+			c.fail("level %d: layout %d, %d kept, %d alarms, frozen until %d", h.Feature, h.layout.Version, len(h.kept), len(h.alarms), h.FrozenUntil)
+		}
+		return
+	}
+	if h.layout.Version == 0 || !h.layout.Equal(h.derived()) {
+		c.fail("layout is %+v, the members ask for %+v", h.layout, h.derived())
+	}
+	if len(h.kept) > maxKept {
+		c.fail("%d former layouts are kept", len(h.kept))
+	}
+	reached, slots := h.layout.Version, map[catalog.NodeID]bool{}
+	for _, n := range h.layout.Nodes {
+		m, _ := h.member(n.ID)
+		reached = min(reached, m.LayoutSynced)
+		if slots[n.Slot] {
+			c.fail("two members have slot %s", n.Slot)
+		}
+		slots[n.Slot] = true
+	}
+	newer := h.layout.Version
+	for _, l := range h.kept {
+		if l.Version >= newer || l.Version < reached {
+			c.fail("layout %d is kept, every member reached %d, the next one is %d", l.Version, reached, newer)
+		}
+		newer = l.Version
+	}
+	seen := map[string]bool{}
+	for i, a := range h.alarms {
+		key := string(a.Node) + " " + string(a.Code)
+		if seen[key] || (i > 0 && a.Index <= h.alarms[i-1].Index) || i >= MaxAlarms {
+			c.fail("alarm %d of %d: %+v: twice, or out of order", i, len(h.alarms), a)
+		}
+		seen[key] = true
+	}
+}
+
+// ForceFeature writes a feature level that no build of today raises, and returns a
+// snapshot of it.
+func ForceFeature(f *FSM, level int) []byte {
+	h := f.head.Load().clone()
+	h.Feature = level
+	if err := f.db.Update(func(tx *bolt.Tx) error { return saveHead(tx, h) }); err != nil {
+		panic(err)
+	}
+	var b bytes.Buffer
+	tx, err := f.db.Begin(false)
+	if err != nil {
+		panic(err)
+	}
+	defer tx.Rollback()
+	if err := writeSnapshotOf(&b, tx, h); err != nil {
+		panic(err)
+	}
+	return b.Bytes()
 }
 
 // NoSync lets a test do without fsync: it never loses power.

@@ -3,6 +3,8 @@ package raftfsm_test
 import (
 	"testing"
 
+	"github.com/hashicorp/raft"
+
 	"symkeep/internal/catalog"
 	"symkeep/raftfsm"
 )
@@ -70,9 +72,11 @@ func TestFeedOverflow(t *testing.T) {
 	s, closed := w.fsm.Subscribe(), w.fsm.Subscribe()
 	closed.Close()
 	closed.Close()
+	var batch []*raft.Log
 	for n := range 9000 {
-		w.ok(open(n))
+		batch = append(batch, w.entry(open(n)))
 	}
+	w.fsm.ApplyBatch(batch)
 	events, overflow := s.Take()
 	if len(events) != 8192 || !overflow {
 		t.Errorf("Take = %d events, overflow %v, want 8192 and true", len(events), overflow)

@@ -36,7 +36,7 @@ const node4 = catalog.NodeID("44444444-4444-4444-8444-444444444444")
 // step applies one drawn command, or a batch of ticks.
 func (c *chance) step() {
 	p := c.pkg()
-	switch c.n(29, "command") {
+	switch c.n(35, "command") {
 	case 0, 1, 2, 3, 4:
 		c.push(p)
 	case 5, 6, 7, 8, 9:
@@ -76,6 +76,12 @@ func (c *chance) step() {
 		c.apply(raftfsm.RenewLease{Package: pkg(p), LeaseMillis: 1 + int64(c.n(100_000, "lease"))})
 	case 28:
 		c.apply(raftfsm.RenewClaim{Package: pkg(p), Token: c.tokens[p]})
+	case 29, 30, 31, 32:
+		c.operate()
+	case 33:
+		c.apply(raftfsm.RaiseFeature{Level: 2})
+	case 34:
+		c.catchUp()
 	}
 }
 
@@ -171,11 +177,44 @@ func (c *chance) members() {
 	}
 }
 
+// operate draws what an operator or a node's watch does.
+func (c *chance) operate() {
+	node := c.node()
+	switch c.n(7, "operator command") {
+	case 0:
+		replicas, delay := c.n(5, "replicas"), int64(c.n(3, "delay"))-1
+		c.apply(raftfsm.ChangeSettings{Replicas: &replicas, RepairDelay: &delay})
+	case 1:
+		base := c.fsm.Layout().Version + uint64(c.n(4, "base")/3)
+		c.apply(raftfsm.ApplyLayout{Base: base, Replicas: c.n(4, "replicas"),
+			Weights: map[catalog.NodeID]int{node: 100 * c.n(3, "weight"), c.node(): 50}})
+	case 2:
+		c.apply(raftfsm.MarkLayoutSynced{Node: node, Version: uint64(c.n(20, "version"))})
+	case 3:
+		c.apply(raftfsm.SetMaintenance{Node: node, Millis: int64(c.n(100_000, "maintenance"))})
+	case 4:
+		codes := []catalog.AlarmCode{catalog.AlarmBitRot, catalog.AlarmDiverged}
+		c.apply(raftfsm.RaiseAlarm{Alarm: catalog.Alarm{Node: node, Code: codes[c.n(2, "code")], Text: fmt.Sprint(c.n(2, "text")), At: at}})
+	case 5:
+		c.apply(raftfsm.ClearAlarm{Node: []catalog.NodeID{"", node}[c.n(2, "node")], Code: catalog.AlarmBitRot})
+	case 6:
+		c.apply(raftfsm.FreezeRetiring{Millis: int64(c.n(2, "freeze")) * 9 * day})
+	}
+}
+
+// catchUp has every member of the layout say that it holds all it should.
+func (c *chance) catchUp() {
+	l := c.fsm.Layout()
+	for _, n := range l.Nodes {
+		c.apply(raftfsm.MarkLayoutSynced{Node: n.ID, Version: l.Version})
+	}
+}
+
 // apply runs a command and checks that a refusal changed nothing.
 func (c *chance) apply(cmd raftfsm.Command) raftfsm.Result {
-	before := raftfsm.Dump(c.fsm)
+	before := raftfsm.Sum(c.fsm)
 	r := c.do(cmd)
-	if r.Code != "" && raftfsm.Dump(c.fsm) != before {
+	if r.Code != "" && raftfsm.Sum(c.fsm) != before {
 		c.rt.Fatalf("%T%+v was refused (%s) and changed rows", cmd, cmd, r.Error)
 	}
 	for _, broken := range raftfsm.CheckInvariants(c.fsm) {

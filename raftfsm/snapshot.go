@@ -127,6 +127,10 @@ func writeSnapshot(w io.Writer, tx *bolt.Tx) error {
 	if err != nil {
 		return err
 	}
+	return writeSnapshotOf(w, tx, h)
+}
+
+func writeSnapshotOf(w io.Writer, tx *bolt.Tx, h *head) error {
 	sum := sha256.New()
 	out := io.MultiWriter(w, sum)
 	info := SnapshotInfo{Schema: h.Schema, Size: tx.Size(), AppliedIndex: h.AppliedIndex, AppliedTerm: h.AppliedTerm,

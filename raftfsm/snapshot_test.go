@@ -237,38 +237,52 @@ func TestSnapshotInfo(t *testing.T) {
 	}
 }
 
-// TestGoldenSnapshot restores a snapshot that the first release wrote; the file is
-// kept forever.
+// TestGoldenSnapshot restores snapshots of each feature level; the first was
+// written by the first release. The files are kept forever.
 func TestGoldenSnapshot(t *testing.T) {
-	w := filled(t)
-	path := filepath.Join("testdata", "snapshot-v1.gz")
-	if *update {
-		var b bytes.Buffer
-		z := gzip.NewWriter(&b)
-		if _, err := io.Copy(z, snapshotOf(t, w.fsm)); err != nil {
+	two := filled(t)
+	two.ok(raftfsm.RaiseFeature{Level: 2})
+	two.ok(raftfsm.ApplyLayout{Base: 1, Weights: map[catalog.NodeID]int{node1: 50}})
+	two.ok(raftfsm.RaiseAlarm{Alarm: catalog.Alarm{Node: node2, Code: catalog.AlarmBitRot, Text: "1 copy", At: at}})
+	two.ok(raftfsm.FreezeRetiring{Millis: day})
+	for name, w := range map[string]*world{goldenOne: filled(t), "snapshot-v1-level2.gz": two} {
+		path := filepath.Join("testdata", name)
+		if *update {
+			var b bytes.Buffer
+			z := gzip.NewWriter(&b)
+			if _, err := io.Copy(z, snapshotOf(t, w.fsm)); err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(z.Close(), os.WriteFile(path, b.Bytes(), 0o644)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		old := newWorld(t)
+		if err := old.fsm.Restore(golden(t, name)); err != nil {
 			t.Fatal(err)
 		}
-		if err := errors.Join(z.Close(), os.WriteFile(path, b.Bytes(), 0o644)); err != nil {
-			t.Fatal(err)
+		old.check()
+		if got, want := fingerprint(old.fsm), fingerprint(w.fsm); got != want {
+			t.Errorf("%s = %s, want %s", name, got, want)
 		}
 	}
-	f, err := os.Open(path)
+}
+
+const goldenOne = "snapshot-v1.gz" // of the first release
+
+// golden opens a golden snapshot.
+func golden(t testing.TB, name string) io.ReadCloser {
+	t.Helper()
+	f, err := os.Open(filepath.Join("testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	t.Cleanup(func() { f.Close() })
 	z, err := gzip.NewReader(f)
 	if err != nil {
 		t.Fatal(err)
 	}
-	old := newWorld(t)
-	if err := old.fsm.Restore(z); err != nil {
-		t.Fatal(err)
-	}
-	old.check()
-	if got, want := fingerprint(old.fsm), fingerprint(w.fsm); got != want {
-		t.Errorf("golden snapshot = %s, want %s", got, want)
-	}
+	return z
 }
 
 func FuzzRestore(f *testing.F) {

@@ -2,8 +2,8 @@ package catalog
 
 import "time"
 
-// An Alarm is something an operator has to act on. It stands until it is cleared,
-// also when the node it is about is gone.
+// An Alarm is something an operator has to act on. It stands until it is cleared, or
+// the member it is about is removed; AlarmDiverged stands also then.
 type Alarm struct {
 	Node  NodeID    `json:"node"` // the member it is about
 	Code  AlarmCode `json:"code"`

@@ -1,0 +1,136 @@
+package raftfsm_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"symkeep/internal/catalog"
+	"symkeep/raftfsm"
+)
+
+// levelOne is a log as a cluster of the first release writes it.
+func levelOne(t testing.TB) *world {
+	w, _ := history(t)
+	w.ok(raftfsm.PutMember{Member: memberRow(node4, "n2"), Replaces: node2})
+	w.ok(raftfsm.PutMember{Member: memberRow(node2, "n5")}) // the replaced one comes back
+	w.ok(raftfsm.MarkSynced{Node: node4})
+	w.ok(raftfsm.SetDraining{Node: node1, Draining: true})
+	w.ok(raftfsm.PutSettings{Settings: catalog.Settings{Replicas: 2, MailFrom: "symkeep@example.com", MailTo: []string{"build@example.com"}}})
+	w.ok(raftfsm.SetDraining{Node: node1})
+	w.pass(15 * day)
+	w.sweep(100)
+	w.ok(raftfsm.RetireBlobs{Blobs: []raftfsm.Retiree{{Digest: dig(12), Gen: 1}, {Digest: dig(10), Gen: 1}}})
+	w.stick(70)
+	return w
+}
+
+// TestLevelOneAsBefore compares every row and the rolling hash at level 1 with those
+// that the first release came to from the same log.
+func TestLevelOneAsBefore(t *testing.T) {
+	sum := sha256.Sum256([]byte(fingerprint(levelOne(t).fsm)))
+	const want = "119a4dbd68c3b2f9f6ea86f44a6ab155a4a1563e5c0f21f980ae1a97e290515c"
+	if got := hex.EncodeToString(sum[:]); got != want {
+		t.Errorf("catalog of level 1 has sha256 %s, the first release wrote %s", got, want)
+	}
+}
+
+// TestGatedByLevel refuses at level 1 whatever needs level 2, and takes it once the
+// level is raised.
+func TestGatedByLevel(t *testing.T) {
+	weighty := memberRow(node1, "n1")
+	weighty.Weight = 50
+	commands := []raftfsm.Command{
+		raftfsm.ChangeSettings{Replicas: ptr(2)},
+		raftfsm.ApplyLayout{Base: 1, Replicas: 3},
+		raftfsm.MarkLayoutSynced{Node: node1, Version: 1},
+		raftfsm.SetMaintenance{Node: node1, Millis: 1},
+		raftfsm.RaiseAlarm{Alarm: catalog.Alarm{Node: node1, Code: catalog.AlarmDiskFull}},
+		raftfsm.ClearAlarm{Node: node1},
+		raftfsm.FreezeRetiring{Millis: 1},
+		raftfsm.PutSettings{Settings: catalog.Settings{Replicas: 2, RepairPaused: true}},
+		raftfsm.PutSettings{Settings: catalog.Settings{Replicas: 2, RepairDelay: 1}},
+		raftfsm.PutMember{Member: weighty},
+	}
+	for _, c := range commands {
+		w := newCluster(t)
+		if need := raftfsm.Requires(c); need != 2 {
+			t.Errorf("Requires(%T) = %d, want 2", c, need)
+		}
+		if r := w.refuse(c, catalog.ErrConflict); r.Index == 0 {
+			t.Errorf("%T at level 1 = %+v", c, r)
+		}
+		w.ok(raftfsm.RaiseFeature{Level: 2})
+		if c, ok := c.(raftfsm.ApplyLayout); ok && w.fsm.Layout().Version != c.Base {
+			t.Errorf("first layout is %d, want %d", w.fsm.Layout().Version, c.Base)
+		}
+		if _, ok := c.(raftfsm.ApplyLayout); !ok {
+			w.ok(c)
+		}
+		w.check()
+	}
+	for _, c := range samples {
+		if need := raftfsm.Requires(c); need != 1 && c.Kind() >= raftfsm.KindOpenPackage {
+			t.Errorf("Requires(%T) = %d, want 1", c, need)
+		}
+	}
+	w := newWorld(t)
+	w.refuse(raftfsm.CreateCluster{ClusterID: cluster, Settings: catalog.Settings{Replicas: 1, ScrubRate: 1}}, catalog.ErrConflict)
+}
+
+// TestRaiseOldCatalog goes on with the catalog of the first release at its level,
+// and then raises it.
+func TestRaiseOldCatalog(t *testing.T) {
+	old := newWorld(t)
+	if err := old.fsm.Restore(golden(t, goldenOne)); err != nil {
+		t.Fatal(err)
+	}
+	before := fingerprint(old.fsm)
+	old.close()
+	old.open()
+	if got := fingerprint(old.fsm); got != before {
+		t.Errorf("opened = %s, want %s", got, before)
+	}
+	old.log = filled(t).log // the log that made it
+	if l := old.fsm.Layout(); l.Version != 0 || len(l.Nodes) != 2 || l.Replicas != 3 {
+		t.Errorf("Layout at level 1 = %+v, want two members, version 0", l)
+	}
+	old.good(5, 5, 1, key("b.pdb", 1))
+	old.ok(raftfsm.RaiseFeature{Level: 2})
+	if l := old.fsm.Layout(); l.Version != 1 || len(l.Nodes) != 2 || old.fsm.FeatureLevel() != 2 {
+		t.Errorf("Layout at level 2 = %+v, want two members, version 1", l)
+	}
+	old.ok(raftfsm.SetMaintenance{Node: node1, Millis: 1000})
+	old.check()
+	want := fingerprint(old.fsm)
+	old.close()
+	old.open()
+	if got := fingerprint(old.fsm); got != want {
+		t.Errorf("opened = %s, want %s", got, want)
+	}
+	old.check()
+}
+
+// TestHigherLevel refuses a catalog and a snapshot of a newer build by name.
+func TestHigherLevel(t *testing.T) {
+	w := newCluster(t)
+	snap := io.NopCloser(bytes.NewReader(raftfsm.ForceFeature(w.fsm, 7)))
+	target := newCluster(t)
+	want := fingerprint(target.fsm)
+	if err := target.fsm.Restore(snap); !errors.Is(err, raftfsm.ErrSnapshot) || !strings.Contains(err.Error(), "feature level 7") {
+		t.Errorf("Restore = %v, want a refusal that names the level", err)
+	}
+	if got := fingerprint(target.fsm); got != want {
+		t.Errorf("after a refused snapshot = %s, want %s", got, want)
+	}
+	if err := w.fsm.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := raftfsm.Open(w.path); !errors.Is(err, catalog.ErrInvalid) || !strings.Contains(err.Error(), "run the version that wrote it") {
+		t.Errorf("Open = %v, %v, want a refusal that says what to do", f, err)
+	}
+}

@@ -17,6 +17,7 @@ var sizeUnits = map[string]float64{
 	"m": 1 << 20, "mib": 1 << 20, "mb": 1e6,
 	"g": 1 << 30, "gib": 1 << 30, "gb": 1e9,
 	"t": 1 << 40, "tib": 1 << 40, "tb": 1e12,
+	"p": 1 << 50, "pib": 1 << 50, "pb": 1e15,
 }
 
 // ParseSize reads a number of bytes with a unit, such as 50MiB, 1.5G or 0, or of

@@ -1,0 +1,13 @@
+package ops
+
+// For the tests.
+var (
+	Span   = span
+	Short  = short
+	Table  = table
+	Wrap   = wrapped
+	Plural = plural[int]
+)
+
+// LineWidth is where text is broken.
+const LineWidth = lineWidth

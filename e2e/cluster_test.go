@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"symkeep/e2e/rig"
 	"symkeep/internal/api"
 )
 
@@ -29,6 +30,10 @@ func TestMain(m *testing.M) {
 }
 
 func runTests(m *testing.M) int {
+	if code, ok := rig.Child(); ok {
+		return code
+	}
+	defer removeFaultBin()
 	bin = os.Getenv("SYMKEEP_BIN")
 	if bin == "" {
 		dir, err := os.MkdirTemp("", "symkeep-e2e")

@@ -152,13 +152,24 @@ func (h *Host) Armed(point string) bool {
 
 // Disarm takes every point back.
 func (h *Host) Disarm() error {
-	armed, err := filepath.Glob(filepath.Join(h.faults, "*-*"))
-	for _, path := range armed {
-		if e := os.Remove(path); !errors.Is(e, os.ErrNotExist) {
-			err = errors.Join(err, e)
+	var errs []error
+	for _, prefix := range []string{"kill-", "stop-"} {
+		armed, err := filepath.Glob(filepath.Join(h.faults, prefix+"*"))
+		errs = append(errs, err)
+		for _, path := range armed {
+			if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
+				errs = append(errs, err)
+			}
 		}
 	}
-	return err
+	return errors.Join(errs...)
+}
+
+// SetNumber changes a number that internal/fault lets tests change, from the
+// node's next start on: "snapshot-threshold" (log entries), "snapshot-interval-ms",
+// "trailing-logs". Heal does not set it back.
+func (h *Host) SetNumber(name string, value uint64) error {
+	return os.WriteFile(filepath.Join(h.faults, name), fmt.Append(nil, value), 0o644)
 }
 
 // SetClock puts the node's wall clock off by so much; 0 sets it right.

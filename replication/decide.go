@@ -37,10 +37,16 @@ type view struct {
 	now       time.Time
 	placement *Placement
 	down      map[catalog.NodeID]bool
+	members   map[catalog.NodeID]bool
+	alive     func(catalog.NodeID) bool
 }
 
 func (r *Replicator) view() view {
-	return view{r.cfg.Self, r.cfg.Now(), r.Placement(), r.down()}
+	members := make(map[catalog.NodeID]bool)
+	for _, id := range r.members() {
+		members[id] = true
+	}
+	return view{r.cfg.Self, r.cfg.Now(), r.Placement(), r.down(), members, r.cfg.Alive}
 }
 
 // decide compares a blob's row, nil if there is none, with this node's copy, nil
@@ -50,7 +56,7 @@ func (r *Replicator) decide(v view, d catalog.Digest, row *catalog.Blob, local *
 	case local != nil && r.isSuspect(d):
 		return examine
 	case row == nil:
-		return leave // an orphan; shown in status, never removed by itself
+		return leave // an orphan, see orphans.go
 	case row.Retired && local != nil:
 		return unlink
 	case row.Retired || row.Packed.Size == 0:

@@ -22,7 +22,7 @@ func (r *Replicator) Materialize(ctx context.Context, d catalog.Digest) (path st
 			return path, release, nil
 		}
 	}
-	st, _, err := r.download(ctx, Wanted{d, row.RawSize, row.Packed}, r.sources(row))
+	st, _, err := r.download(ctx, transfer{want: Wanted{d, row.RawSize, row.Packed}, sources: r.sources(row)})
 	if err != nil {
 		return "", nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"symkeep/internal/blobstore"
 	"symkeep/internal/cab"
 	"symkeep/internal/catalog"
+	"symkeep/internal/fault"
 )
 
 // errOtherCopy says that a peer holds other packed bytes than those wanted.
@@ -29,9 +30,28 @@ type flightKey struct {
 
 // flight is one pull; entry and err are set before done is closed.
 type flight struct {
-	done  chan struct{}
-	entry blobstore.Entry
-	err   error
+	done    chan struct{}
+	entry   blobstore.Entry
+	err     error
+	urgent  chan struct{} // closed once somebody waits for the copy, under the lock of flights
+	hurried bool
+}
+
+// A purpose is why a copy is brought here.
+type purpose int
+
+const (
+	awaited   purpose = iota // a push or a reader waits for it
+	mending                  // repair: a place of this node has too few live copies
+	balancing                // repair: the blob has its copies, this is a better place
+)
+
+// hurry lets a flight go on without limits. The caller holds the lock of flights.
+func (f *flight) hurry() {
+	if !f.hurried {
+		f.hurried = true
+		close(f.urgent)
+	}
 }
 
 // Pull makes this node hold the packed form, fetching it from the sources in turn
@@ -40,6 +60,10 @@ type flight struct {
 // The error wraps catalog.ErrUnavailable if no source gave it, catalog.ErrFull if
 // there is no space.
 func (r *Replicator) Pull(ctx context.Context, w Wanted, sources []catalog.NodeID) (blobstore.Entry, error) {
+	return r.pull(ctx, w, sources, awaited)
+}
+
+func (r *Replicator) pull(ctx context.Context, w Wanted, sources []catalog.NodeID, why purpose) (blobstore.Entry, error) {
 	key := flightKey{w.Digest, w.Packed.SHA256}
 	if r.isSuspect(w.Digest) { // storing would keep the copy that is here
 		if err := r.examine(ctx, w.Digest); err != nil {
@@ -53,12 +77,15 @@ func (r *Replicator) Pull(ctx context.Context, w Wanted, sources []catalog.NodeI
 		r.mu.Lock()
 		f, joined := r.flights[key]
 		if !joined {
-			f = &flight{done: make(chan struct{}), err: errors.New("replication: pull panicked")}
+			f = &flight{done: make(chan struct{}), urgent: make(chan struct{}), err: errors.New("replication: pull panicked")}
 			r.flights[key] = f
+		}
+		if why == awaited {
+			f.hurry()
 		}
 		r.mu.Unlock()
 		if !joined {
-			r.fly(ctx, key, f, w, sources)
+			r.fly(ctx, key, f, transfer{w, sources, why, r.repairGate(f)})
 			return f.entry, f.err
 		}
 		select {
@@ -77,18 +104,19 @@ func isContext(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-func (r *Replicator) fly(ctx context.Context, key flightKey, f *flight, w Wanted, sources []catalog.NodeID) {
+func (r *Replicator) fly(ctx context.Context, key flightKey, f *flight, t transfer) {
 	defer func() {
 		r.mu.Lock()
 		delete(r.flights, key)
 		r.mu.Unlock()
 		close(f.done)
 	}()
-	st, info, err := r.download(ctx, w, sources)
+	st, info, err := r.download(ctx, t)
 	if err != nil {
 		f.err = err
 		return
 	}
+	w := t.want
 	f.entry, f.err = st.Replace(info)
 	if f.err == nil && f.entry.Packed != w.Packed {
 		f.err = fmt.Errorf("blob %s: stored packed as %s, wanted %s: %w", w.Digest, f.entry.Packed.SHA256, w.Packed.SHA256, catalog.ErrConflict)
@@ -112,19 +140,36 @@ func (r *Replicator) local(d catalog.Digest) (blobstore.Entry, bool) {
 	return e, !r.suspects[d]
 }
 
+// A transfer is what one flight is to bring.
+type transfer struct {
+	want    Wanted
+	sources []catalog.NodeID
+	why     purpose
+	gate    gate // nil lets everything pass
+}
+
+// space says which mark of a full disk the transfer heeds: a copy that is missed may
+// fill it further than one that is only moved.
+func (t transfer) space() blobstore.Use {
+	if t.why == balancing {
+		return blobstore.ForRepair
+	}
+	return blobstore.ForIngest
+}
+
 // download brings the packed form into a staging and verifies it.
-func (r *Replicator) download(ctx context.Context, w Wanted, sources []catalog.NodeID) (*blobstore.Staging, cab.Info, error) {
+func (r *Replicator) download(ctx context.Context, t transfer) (*blobstore.Staging, cab.Info, error) {
 	select {
 	case r.pulls <- struct{}{}:
 		defer func() { <-r.pulls }()
 	case <-ctx.Done():
 		return nil, cab.Info{}, ctx.Err()
 	}
-	st, err := r.store.Create(w.RawSize)
+	st, err := r.store.CreateFor(t.space(), t.want.RawSize)
 	if err != nil {
 		return nil, cab.Info{}, err
 	}
-	info, err := r.fetch(ctx, st, w, sources)
+	info, err := r.fetch(ctx, st, t)
 	if err != nil {
 		st.Abort()
 		return nil, cab.Info{}, err
@@ -134,7 +179,8 @@ func (r *Replicator) download(ctx context.Context, w Wanted, sources []catalog.N
 
 // fetch tries the sources one after the other. What one gave is kept for the
 // next; if the whole does not verify, every source is tried alone from the start.
-func (r *Replicator) fetch(ctx context.Context, st *blobstore.Staging, w Wanted, sources []catalog.NodeID) (cab.Info, error) {
+func (r *Replicator) fetch(ctx context.Context, st *blobstore.Staging, t transfer) (cab.Info, error) {
+	w, sources := t.want, t.sources
 	var tried []error
 	var offset int64
 	mixed := 0 // sources that have given bytes of what is staged
@@ -146,7 +192,7 @@ func (r *Replicator) fetch(ctx context.Context, st *blobstore.Staging, w Wanted,
 		if src == r.cfg.Self {
 			continue
 		}
-		n, err := r.transfer(ctx, st, w, src, offset)
+		n, err := r.transfer(ctx, st, t, src, offset)
 		if n > 0 {
 			mixed++
 		}
@@ -181,11 +227,18 @@ func (r *Replicator) fetch(ctx context.Context, st *blobstore.Staging, w Wanted,
 // transfer appends the bytes from offset on, window by window, and returns how
 // many it got. A source that cuts a window short is asked again as long as it
 // gives something.
-func (r *Replicator) transfer(ctx context.Context, st *blobstore.Staging, w Wanted, src catalog.NodeID, offset int64) (int64, error) {
+func (r *Replicator) transfer(ctx context.Context, st *blobstore.Staging, t transfer, src catalog.NodeID, offset int64) (int64, error) {
 	var got int64
-	for offset+got < w.Packed.Size {
-		n, err := r.window(ctx, st, w, src, offset+got)
+	half := t.want.Packed.Size / 2
+	for offset+got < t.want.Packed.Size {
+		n, err := r.window(ctx, st, t, src, offset+got)
+		if was := offset + got; was <= half && was+n > half {
+			fault.Point("pull-half")
+		}
 		got += n
+		if t.why != awaited {
+			r.pulled.Add(n)
+		}
 		if err != nil && n == 0 {
 			return got, err
 		}
@@ -199,12 +252,19 @@ func (r *Replicator) transfer(ctx context.Context, st *blobstore.Staging, w Want
 	return got, nil
 }
 
-func (r *Replicator) window(ctx context.Context, st *blobstore.Staging, w Wanted, src catalog.NodeID, offset int64) (int64, error) {
+func (r *Replicator) window(ctx context.Context, st *blobstore.Staging, t transfer, src catalog.NodeID, offset int64) (int64, error) {
+	w := t.want
+	n := min(r.cfg.Window, w.Packed.Size-offset)
+	if t.gate != nil {
+		var err error
+		if n, err = t.gate(ctx, n); err != nil {
+			return 0, err
+		}
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stall := time.AfterFunc(r.cfg.Stall, cancel)
 	defer stall.Stop()
-	n := min(r.cfg.Window, w.Packed.Size-offset)
 	body, total, err := r.cfg.Peers.Fetch(ctx, src, w.Digest, offset, n)
 	if err != nil {
 		return 0, err

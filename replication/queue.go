@@ -13,22 +13,37 @@ import (
 	"symkeep/internal/catalog"
 )
 
-// The queue's buckets in local.db, version 1: "resync-items" maps a digest to its
-// due time, the packed bytes this node misses (0 if it misses none) and the number
-// of failed attempts; "resync-due" orders the same items as due time and digest.
-// Due times are Unix milliseconds; times and bytes are u64, attempts u32, all
-// big-endian. Losing the queue loses only the backoff: a full pass refills it.
+// The queue's buckets in local.db, version 2: "resync-items-2" maps a digest to its
+// due time, the packed bytes this node misses (0 if it misses none), the number of
+// failed attempts and the rank; "resync-due-2" orders the same items as rank, due
+// time and digest. Due times are Unix milliseconds; times and bytes are u64, attempts
+// u32, ranks u8, all big-endian. Losing the queue loses only the backoff: a full pass
+// refills it. Version 1, without ranks, is dropped.
 var (
-	itemsBucket = []byte("resync-items")
-	dueBucket   = []byte("resync-due")
+	itemsBucket = []byte("resync-items-2")
+	dueBucket   = []byte("resync-due-2")
+	oldBuckets  = [][]byte{[]byte("resync-items"), []byte("resync-due")}
+)
+
+// Ranks order what is due: blobs to be brought here by the number of their live
+// copies while that is below what it should be, then those that only move, and in a
+// lane of its own what is done without bringing anything.
+const (
+	rankMoves  = 0xf0
+	rankChores = 0xff
 )
 
 const (
-	itemSize    = 20
+	itemSize    = 21
+	dueKeySize  = 1 + 8 + len(catalog.Digest{})
 	maxHurry    = 10_000
 	firstRetry  = time.Second
 	maxDoubling = 6 // 64 s
 )
+
+// longestWait is the most that an item waits. One due later is due now: the wall
+// clock has been set back.
+const longestWait = firstRetry << maxDoubling * 5 / 4
 
 // queue is the durable list of blobs to look at. An item leaves it only when its
 // work is done.
@@ -59,17 +74,28 @@ type item struct {
 	due      time.Time
 	missing  int64 // packed bytes
 	attempts int
+	rank     byte
 }
 
-// outcome is what became of one item; on error it is retried.
+// outcome is what became of one item; on error it is retried. One that turned out to
+// be for the other lane goes there.
 type outcome struct {
 	digest catalog.Digest
 	err    error
+	moved  *item
 }
 
 func openQueue(db *bolt.DB) (*queue, error) {
 	q := &queue{db: db}
 	return q, db.Update(func(tx *bolt.Tx) error {
+		for _, b := range oldBuckets {
+			if tx.Bucket(b) == nil {
+				continue
+			}
+			if err := tx.DeleteBucket(b); err != nil {
+				return err
+			}
+		}
 		items, err := tx.CreateBucketIfNotExists(itemsBucket)
 		_, err2 := tx.CreateBucketIfNotExists(dueBucket)
 		if err := errors.Join(err, err2); err != nil {
@@ -84,24 +110,25 @@ func openQueue(db *bolt.DB) (*queue, error) {
 }
 
 func (i item) dueKey() []byte {
-	return append(binary.BigEndian.AppendUint64(nil, uint64(i.due.UnixMilli())), i.digest[:]...)
+	return append(binary.BigEndian.AppendUint64([]byte{i.rank}, uint64(i.due.UnixMilli())), i.digest[:]...)
 }
 
 func (i item) encode() []byte {
 	v := binary.BigEndian.AppendUint64(nil, uint64(i.due.UnixMilli()))
 	v = binary.BigEndian.AppendUint64(v, uint64(i.missing))
-	return binary.BigEndian.AppendUint32(v, uint32(i.attempts))
+	return append(binary.BigEndian.AppendUint32(v, uint32(i.attempts)), i.rank)
 }
 
 func decodeItem(k, v []byte) (item, error) {
 	if len(k) != len(catalog.Digest{}) || len(v) != itemSize {
-		return item{}, fmt.Errorf("queue item of %d and %d bytes, wanted 32 and %d; remove local.db to rebuild it", len(k), len(v), itemSize)
+		return item{}, fmt.Errorf("queue item of %d and %d bytes, wanted 32 and %d; stop the node and remove local.db to rebuild it", len(k), len(v), itemSize)
 	}
 	return item{
 		digest:   catalog.Digest(k),
 		due:      time.UnixMilli(int64(binary.BigEndian.Uint64(v))),
 		missing:  int64(binary.BigEndian.Uint64(v[8:])),
 		attempts: int(binary.BigEndian.Uint32(v[16:])),
+		rank:     v[20],
 	}, nil
 }
 
@@ -137,7 +164,8 @@ func (t *queueTx) put(i item) error {
 	return errors.Join(t.items.Put(i.digest[:], i.encode()), t.due.Put(i.dueKey(), nil))
 }
 
-// offer adds items, due now, unless they are there already.
+// offer adds items, due now. Those that are there already keep their place in time
+// and take the new rank.
 func (q *queue) offer(now time.Time, items []item) error {
 	if len(items) == 0 {
 		return nil
@@ -145,10 +173,17 @@ func (q *queue) offer(now time.Time, items []item) error {
 	return q.db.Update(func(tx *bolt.Tx) error {
 		t := queueTx{tx.Bucket(itemsBucket), tx.Bucket(dueBucket), q.size()}
 		for _, i := range items {
-			if t.items.Get(i.digest[:]) != nil {
+			old, ok, err := t.get(i.digest)
+			if err != nil {
+				return err
+			}
+			if ok && old.rank == i.rank && old.missing == i.missing {
 				continue
 			}
 			i.due = now
+			if ok {
+				i.due, i.attempts = old.due, old.attempts
+			}
 			if err := t.put(i); err != nil {
 				return err
 			}
@@ -192,6 +227,10 @@ func (t *queueTx) settle(now time.Time, o outcome) error {
 	switch {
 	case err != nil:
 		return err
+	case o.moved != nil:
+		i := *o.moved
+		i.due, i.attempts = now, old.attempts
+		return t.put(i)
 	case o.err == nil:
 		return t.remove(o.digest)
 	case !ok:
@@ -208,35 +247,54 @@ func backoff(attempts int) time.Duration {
 	return d - d/4 + rand.N(d/2)
 }
 
-// take returns up to n items that are due and not skipped, and when the next one
-// will be; the zero time if there is none.
-func (q *queue) take(now time.Time, n int, skip map[catalog.Digest]bool) (items []item, next time.Time, err error) {
+// A lane is a range of ranks.
+type lane struct{ from, to byte }
+
+var (
+	pullLane  = lane{0, rankMoves}
+	choreLane = lane{rankChores, rankChores}
+)
+
+// take returns up to n items of a lane that are due and not skipped, the lowest rank
+// first, and how long until another one may be; a negative time if there is none.
+func (q *queue) take(now time.Time, l lane, n int, skip map[catalog.Digest]bool) (items []item, wait time.Duration, err error) {
+	wait = -1
 	err = q.db.View(func(tx *bolt.Tx) error {
 		t := queueTx{items: tx.Bucket(itemsBucket), due: tx.Bucket(dueBucket)}
 		c := t.due.Cursor()
-		for k, _ := c.First(); k != nil; k, _ = c.Next() {
-			if len(k) != 8+len(catalog.Digest{}) {
-				return fmt.Errorf("queue key of %d bytes, wanted 40; remove local.db to rebuild it", len(k))
+		k, _ := c.Seek([]byte{l.from})
+		for k != nil && k[0] <= l.to {
+			if len(k) != dueKeySize {
+				return fmt.Errorf("queue key of %d bytes, wanted %d; stop the node and remove local.db to rebuild it", len(k), dueKeySize)
 			}
-			d := catalog.Digest(k[8:])
-			if skip[d] {
-				continue
-			}
-			at := time.UnixMilli(int64(binary.BigEndian.Uint64(k)))
-			if at.After(now) || len(items) == n {
-				next = at
+			d := catalog.Digest(k[9:])
+			later := time.UnixMilli(int64(binary.BigEndian.Uint64(k[1:]))).Sub(now)
+			switch {
+			case skip[d]:
+				k, _ = c.Next()
+			case later > 0 && later <= longestWait:
+				if wait < 0 || later < wait {
+					wait = later
+				}
+				// The next that may be due: of this rank, what the clock has left behind.
+				k, _ = c.Seek(item{rank: k[0], due: now.Add(longestWait + time.Millisecond)}.dueKey())
+			case len(items) == n:
+				wait = 0
 				return nil
+			default:
+				i, ok, err := t.get(d)
+				if err != nil {
+					return err
+				}
+				if ok {
+					items = append(items, i)
+				}
+				k, _ = c.Next()
 			}
-			i, _, err := t.get(d)
-			if err != nil {
-				return err
-			}
-			i.digest = d
-			items = append(items, i)
 		}
 		return nil
 	})
-	return items, next, err
+	return items, wait, err
 }
 
 // hurry makes up to maxHurry items due now.
@@ -245,15 +303,19 @@ func (q *queue) hurry(now time.Time) error {
 		t := queueTx{tx.Bucket(itemsBucket), tx.Bucket(dueBucket), q.size()}
 		var later []item
 		c := t.due.Cursor()
-		from := binary.BigEndian.AppendUint64(nil, uint64(now.UnixMilli())+1)
-		for k, _ := c.Seek(from); len(k) == 8+len(catalog.Digest{}) && len(later) < maxHurry; k, _ = c.Next() {
-			i, ok, err := t.get(catalog.Digest(k[8:]))
+		for k, _ := c.First(); len(k) == dueKeySize && len(later) < maxHurry; {
+			if !time.UnixMilli(int64(binary.BigEndian.Uint64(k[1:]))).After(now) { // on to those of its rank that wait
+				k, _ = c.Seek(item{rank: k[0], due: now.Add(time.Millisecond)}.dueKey())
+				continue
+			}
+			i, ok, err := t.get(catalog.Digest(k[9:]))
 			if err != nil {
 				return err
 			}
 			if ok {
 				later = append(later, i)
 			}
+			k, _ = c.Next()
 		}
 		for _, i := range later {
 			i.due = now

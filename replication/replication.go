@@ -29,6 +29,7 @@ import (
 
 	"symkeep/internal/blobstore"
 	"symkeep/internal/catalog"
+	"symkeep/internal/fault"
 )
 
 // A Catalog is what replication reads of the committed state, as this node has
@@ -104,15 +105,22 @@ type Config struct {
 	// Synced is called, until it returns nil once, when a full pass has found this
 	// node to hold all it should. It may be nil.
 	Synced func(context.Context) error
+	// LayoutSynced is called, until it returns nil, when a full pass at a layout
+	// version above 0 has found this node to hold all that the layout gives it. It may
+	// be nil.
+	LayoutSynced func(ctx context.Context, version uint64) error
+	// Damaged is told of every copy of this node that turned out damaged and was set
+	// aside, and why. It must not block. It may be nil.
+	Damaged func(d catalog.Digest, reason string)
 
-	Workers   int           // blobs brought in at the same time; 0 means 4
+	Workers   int           // blobs brought in at the same time, and others worked on; 0 means 4
 	PassEvery time.Duration // full comparison with the catalog; 0 means 24 h
 	ScrubAge  time.Duration // every copy is verified again at this age; 0 means 30 days
 	AskFor    time.Duration // patience with a peer's short answer; 0 means 5 s
 	Window    int64         // bytes asked of a peer at a time while pulling; 0 means 64 MiB
 	Stall     time.Duration // patience with a transfer that stands still; 0 means 20 s
 
-	Now    func() time.Time // nil means time.Now
+	Now    func() time.Time // wall clock, for what is stored; nil means fault.Now
 	Logger *slog.Logger     // may be nil
 }
 
@@ -129,6 +137,9 @@ type Replicator struct {
 	wake      chan struct{} // the resync loop has something to do
 	rescan    chan struct{} // the pass loop has something to do
 	idle      chan struct{} // the queue has run empty
+	budget    budget        // of repair
+	pulled    atomic.Int64  // bytes, to mend placement
+	damaged   atomic.Int64  // copies set aside
 
 	mu       sync.Mutex // guards what follows
 	fresh    map[catalog.Digest]bool
@@ -159,8 +170,11 @@ func New(cfg Config) (*Replicator, error) {
 	if cfg.Down == nil {
 		cfg.Down = func() []catalog.NodeID { return nil }
 	}
+	if cfg.Damaged == nil {
+		cfg.Damaged = func(catalog.Digest, string) {}
+	}
 	if cfg.Now == nil {
-		cfg.Now = time.Now
+		cfg.Now = fault.Now
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

@@ -14,6 +14,7 @@ import (
 	"symkeep/internal/blobstore"
 	"symkeep/internal/cab"
 	"symkeep/internal/catalog"
+	"symkeep/internal/fault"
 )
 
 const (
@@ -35,6 +36,7 @@ type fact struct {
 type finished struct {
 	outcome
 	fact *fact
+	lane int
 }
 
 // resyncer is the state of the loop that works off the queue. Only the loop
@@ -43,15 +45,22 @@ type resyncer struct {
 	r       *Replicator
 	tasks   errgroup.Group
 	busy    map[catalog.Digest]bool // with a worker, waiting or being proposed
-	working int
+	working [2]int                  // workers of each lane
 	waiting []fact
 	ends    chan finished
 	settled chan []outcome
 	propose bool // a proposal is under way
 }
 
+// lanes are worked off side by side, so that pulls which are paused, limited or slow
+// hold up nothing else.
+var lanes = [2]lane{pullLane, choreLane}
+
 func (r *Replicator) resyncLoop(ctx context.Context) error {
-	s := &resyncer{r: r, busy: make(map[catalog.Digest]bool), ends: make(chan finished, r.cfg.Workers), settled: make(chan []outcome, 1)}
+	s := &resyncer{
+		r: r, busy: make(map[catalog.Digest]bool),
+		ends: make(chan finished, len(lanes)*r.cfg.Workers), settled: make(chan []outcome, 1),
+	}
 	defer s.tasks.Wait()
 	for ctx.Err() == nil {
 		wait, err := s.start(ctx)
@@ -70,6 +79,7 @@ func (r *Replicator) resyncLoop(ctx context.Context) error {
 			s.propose = false
 		}
 		timer.Stop()
+		done = append(done, s.moreEnded()...)
 		if err := r.queue.change(r.cfg.Now(), nil, done); err != nil {
 			return fmt.Errorf("replication: queue: %w", err)
 		}
@@ -98,21 +108,13 @@ func (s *resyncer) start(ctx context.Context) (time.Duration, error) {
 			return 0, err
 		}
 	}
-	free := r.cfg.Workers - s.working
-	if len(s.waiting) >= maxWaiting {
-		free = 0
-	}
-	items, next, err := r.queue.take(now, free, s.busy)
-	if err != nil {
-		return 0, err
-	}
-	for _, i := range items {
-		s.busy[i.digest] = true
-		s.working++
-		s.tasks.Go(func() error {
-			s.ends <- r.resync(ctx, i.digest)
-			return nil
-		})
+	next := time.Hour // the end of a worker comes first, or a change
+	for no := range lanes {
+		wait, err := s.fill(ctx, now, no)
+		if err != nil {
+			return 0, err
+		}
+		next = min(next, wait)
 	}
 	if len(s.waiting) > 0 && !s.propose {
 		n := min(len(s.waiting), maxBatch)
@@ -124,18 +126,59 @@ func (s *resyncer) start(ctx context.Context) (time.Duration, error) {
 			return nil
 		})
 	}
-	r.noteRunning(s.working)
-	if len(s.busy) == 0 && next.IsZero() {
+	r.noteRunning(s.working[0] + s.working[1])
+	if len(s.busy) == 0 && r.queue.size().items == 0 {
 		signal(r.idle)
 	}
-	if next.IsZero() || len(items) == free {
-		return time.Hour, nil // the end of a worker comes first
+	return next, nil
+}
+
+// fill hands due items of a lane to its free workers and returns how long there is
+// nothing else to hand out.
+func (s *resyncer) fill(ctx context.Context, now time.Time, no int) (time.Duration, error) {
+	r := s.r
+	free := r.cfg.Workers - s.working[no]
+	if free == 0 || len(s.waiting) >= maxWaiting {
+		return time.Hour, nil
 	}
-	return max(0, next.Sub(now)), nil
+	if lanes[no] == pullLane && r.cfg.Catalog.Settings().RepairPaused {
+		return settingsPoll, nil
+	}
+	items, wait, err := r.queue.take(now, lanes[no], free, s.busy)
+	if err != nil {
+		return 0, err
+	}
+	for _, i := range items {
+		s.busy[i.digest] = true
+		s.working[no]++
+		s.tasks.Go(func() error {
+			end := r.resync(ctx, i)
+			end.lane = no
+			s.ends <- end
+			return nil
+		})
+	}
+	if wait < 0 || len(items) == free {
+		return time.Hour, nil
+	}
+	return wait, nil
+}
+
+// moreEnded takes the ends that have come meanwhile, so that they share a
+// transaction.
+func (s *resyncer) moreEnded() (done []outcome) {
+	for {
+		select {
+		case e := <-s.ends:
+			done = append(done, s.ended(e)...)
+		default:
+			return done
+		}
+	}
 }
 
 func (s *resyncer) ended(e finished) []outcome {
-	s.working--
+	s.working[e.lane]--
 	if e.fact != nil && e.err == nil {
 		s.waiting = append(s.waiting, *e.fact)
 		return nil
@@ -194,32 +237,37 @@ func (r *Replicator) itemFor(v view, d catalog.Digest, row *catalog.Blob, local 
 	case leave:
 		return item{}, false
 	case pull:
-		return item{digest: d, missing: row.Packed.Size}, true
+		return item{digest: d, missing: row.Packed.Size, rank: v.rankOf(*row)}, true
 	default:
-		return item{digest: d}, true
+		return item{digest: d, rank: rankChores}, true
 	}
 }
 
 // resync does what one blob needs: it decides and acts until nothing is left but,
-// perhaps, a fact to commit.
-func (r *Replicator) resync(ctx context.Context, d catalog.Digest) finished {
+// perhaps, a fact to commit. What has to be brought here is left to the lane for that.
+func (r *Replicator) resync(ctx context.Context, i item) finished {
 	var f *fact
 	var err error
+	d := i.digest
 	for range 4 {
 		var row *catalog.Blob
 		var local *blobstore.Entry
 		if row, local, err = r.look(d); err != nil {
 			break
 		}
-		a := r.decide(r.view(), d, row, local)
+		v := r.view()
+		a := r.decide(v, d, row, local)
 		if a == leave {
 			break
+		}
+		if a == pull && i.rank == rankChores {
+			return finished{outcome: outcome{digest: d, moved: &item{digest: d, missing: row.Packed.Size, rank: v.rankOf(*row)}}}
 		}
 		if f, err = r.act(ctx, a, d, row, local); f != nil || err != nil {
 			break
 		}
 	}
-	return finished{outcome{d, err}, f}
+	return finished{outcome: outcome{digest: d, err: err}, fact: f}
 }
 
 func (r *Replicator) act(ctx context.Context, a action, d catalog.Digest, row *catalog.Blob, local *blobstore.Entry) (*fact, error) {
@@ -240,10 +288,13 @@ func (r *Replicator) act(ctx context.Context, a action, d catalog.Digest, row *c
 // bring pulls the established form. If that fails although this node is listed
 // as a holder, the catalog is told first: nobody may count on the copy.
 func (r *Replicator) bring(ctx context.Context, row catalog.Blob) (*fact, error) {
-	start := r.cfg.Now()
-	e, err := r.Pull(ctx, Wanted{row.Digest, row.RawSize, row.Packed}, r.sources(row))
+	start, why := time.Now(), mending
+	if r.view().rankOf(row) == rankMoves {
+		why = balancing
+	}
+	e, err := r.pull(ctx, Wanted{row.Digest, row.RawSize, row.Packed}, r.sources(row), why)
 	if err == nil {
-		r.log.Debug("blob brought here", "blob", row.Digest, "bytes", e.Packed.Size, "took", r.cfg.Now().Sub(start))
+		r.log.Debug("blob brought here", "blob", row.Digest, "bytes", e.Packed.Size, "took", time.Since(start))
 		return nil, nil
 	}
 	if slices.Contains(row.Holders, r.cfg.Self) && ctx.Err() == nil {
@@ -257,7 +308,7 @@ func (r *Replicator) bring(ctx context.Context, row catalog.Blob) (*fact, error)
 }
 
 func (r *Replicator) vouch(ctx context.Context, row catalog.Blob, local blobstore.Entry) (*fact, error) {
-	if r.cfg.Now().Sub(local.VerifiedAt) > verifiedLately {
+	if age := r.cfg.Now().Sub(local.VerifiedAt); age > verifiedLately || age < -verifiedLately {
 		if err := r.examine(ctx, row.Digest); err != nil {
 			return nil, err
 		}
@@ -273,7 +324,11 @@ func (r *Replicator) vouch(ctx context.Context, row catalog.Blob, local blobstor
 func (r *Replicator) examine(ctx context.Context, d catalog.Digest) error {
 	_, err := r.store.Verify(ctx, d)
 	if isDamage(err) {
-		err = r.store.Quarantine(d, err.Error())
+		reason := err.Error()
+		if err = r.store.Quarantine(d, reason); err == nil {
+			r.damaged.Add(1)
+			r.cfg.Damaged(d, reason)
+		}
 	} else if errors.Is(err, catalog.ErrNotFound) {
 		err = nil
 	}
@@ -306,6 +361,7 @@ func (r *Replicator) remove(ctx context.Context, a action, d catalog.Digest) err
 		return r.decide(r.view(), d, row, local) == a, nil
 	})
 	if gone {
+		fault.Point("copy-removed")
 		r.log.Debug("blob removed", "blob", d)
 	}
 	return err
@@ -333,7 +389,7 @@ func (r *Replicator) proposeFacts(ctx context.Context, facts []fact) []outcome {
 	}
 	out := make([]outcome, len(facts))
 	for i, f := range facts {
-		out[i] = outcome{f.digest, putErr}
+		out[i] = outcome{digest: f.digest, err: putErr}
 		if f.receipt == nil {
 			out[i].err = dropErr
 		}

@@ -4,6 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
 	"time"
 
 	"symkeep/internal/api"
@@ -11,35 +16,159 @@ import (
 	"symkeep/raftfsm"
 )
 
-// auditEvery is how often the leader compares what the members made of the log.
-const auditEvery = time.Minute
+// Timings and bounds of the comparison of catalogs.
+const (
+	auditEvery   = time.Minute
+	compareEvery = 5 * time.Second
+	auditSteps   = 8 // recent ones that are told
+)
 
-// runAudit has the leader compare the catalogs, whether or not anybody asks for the
-// status.
+// runAudit compares what this node made of the log with what the others made of it,
+// soon after each raftfsm.HashStep entries.
 func (n *Node) runAudit(ctx context.Context) error {
-	for pause(ctx, auditEvery) {
-		if _, err := n.ClusterStatus(ctx); err != nil && ctx.Err() == nil {
-			n.log.Warn("catalogs not compared", "err", err)
+	if _, err := n.awaitConsensus(ctx); err != nil {
+		return nil
+	}
+	settled := uint64(0) // every member agreed up to this step
+	for pause(ctx, compareEvery) {
+		mine, err := n.catalogSteps()
+		if err != nil {
+			n.log.Warn("catalogs not compared", "node", n.name, "err", err)
+			continue
+		}
+		if len(mine) == 0 || mine[0].Index <= settled {
+			continue
+		}
+		if a := agreement(mine, n.askSteps(ctx), len(n.members())); a.agreed > settled {
+			settled = a.agreed
+		} else if a.differs != "" {
+			n.disagree(ctx, a)
 		}
 	}
 	return nil
 }
 
-// catalogHashes returns the rolling hash of this node's catalog, as of its newest
-// command and as of the last recorded step: members that are busy are seldom asked
-// at the same command.
+// askSteps asks the other members what they made of the log, all at the same time.
+func (n *Node) askSteps(ctx context.Context) []api.PeerStatus {
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	others := n.otherMembers()
+	said := make([]api.PeerStatus, len(others))
+	var asking sync.WaitGroup
+	for i, m := range others {
+		if n.foundDead(m.ID) {
+			continue
+		}
+		asking.Go(func() {
+			if st, err := n.peers.Status(ctx, n.peerAddr(m.ID, m.PeerAddr)); err == nil && st.ID == m.ID {
+				said[i] = st
+			}
+		})
+	}
+	asking.Wait()
+	return said
+}
+
+// An opinion is what the members' answers say of this node's catalog.
+type opinion struct {
+	agreed   uint64 // newest step at which every member has this node's hash
+	differs  string // where this node and others differ, for people; empty: nowhere
+	diverged bool   // a majority of the members agrees on something else
+}
+
+// agreement compares this node's hashes, newest first, with those of the others. A
+// member counts where it answered and knows the step.
+func agreement(mine []api.CatalogHash, others []api.PeerStatus, members int) (a opinion) {
+	for _, h := range mine {
+		same, votes, names := 1, map[string]int{}, map[string][]string{}
+		for _, st := range others {
+			for _, o := range st.Hashes {
+				switch {
+				case !o.Step || o.Index != h.Index:
+				case o.Hash == h.Hash:
+					same++
+				default:
+					votes[o.Hash]++
+					names[o.Hash] = append(names[o.Hash], st.Name)
+				}
+			}
+		}
+		if same >= members {
+			a.agreed = max(a.agreed, h.Index)
+		}
+		for hash, k := range votes {
+			if a.diverged && k <= members/2 {
+				continue
+			}
+			a.diverged = k > members/2
+			a.differs = fmt.Sprintf("below log index %d this node made another catalog of the log than %s (%d of %d members)",
+				h.Index, strings.Join(names[hash], ", "), k, members)
+		}
+	}
+	return a
+}
+
+// disagree raises the alarm. A node that a majority contradicts stops for good:
+// what it answers is wrong.
+func (n *Node) disagree(ctx context.Context, a opinion) {
+	if !a.diverged {
+		n.notice(catalog.AlarmDiverged, a.differs+"; no majority says which is right: keep the data of all, and restore from a backup")
+		return
+	}
+	text := a.differs + ": this node stops. Keep a copy of its data directory, then empty that and start the node with --join"
+	if err := n.id.markDiverged(text); err != nil {
+		n.log.Error("divergence not noted in the data directory", "node", n.name, "err", err)
+	}
+	n.notice(catalog.AlarmDiverged, text)
+	_ = n.tell(ctx, catalog.AlarmDiverged, text) // the process ends: the others must know
+	n.fail(fmt.Errorf("catalog diverged: %s: %w", text, catalog.ErrConflict))
+}
+
+const divergedFile = "diverged"
+
+// markDiverged keeps later starts from using the catalog.
+func (id *identity) markDiverged(reason string) error {
+	return writeFile(id.dir, divergedFile, reason)
+}
+
+// checkDiverged refuses a directory that markDiverged has marked.
+func (id *identity) checkDiverged() error {
+	b, err := os.ReadFile(filepath.Join(id.dir, divergedFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("data directory %s: its catalog has diverged from the cluster's (%.500s): keep a copy of the directory, empty it and start with --join: %w",
+		id.dir, strings.TrimSpace(string(b)), catalog.ErrConflict)
+}
+
+// catalogSteps returns the rolling hashes of this node's catalog at the recent
+// steps, newest first. Members that are busy are seldom asked at the same command.
+func (n *Node) catalogSteps() (steps []api.CatalogHash, err error) {
+	index, _ := n.fsm.Hash()
+	newest := index / raftfsm.HashStep * raftfsm.HashStep
+	for k := uint64(0); k < auditSteps && newest > k*raftfsm.HashStep; k++ {
+		at := newest - k*raftfsm.HashStep
+		hash, err := n.fsm.HashAt(at)
+		if errors.Is(err, catalog.ErrNotFound) {
+			continue // no command fell into it
+		}
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, api.CatalogHash{Index: at, Hash: hash.String(), Step: true})
+	}
+	return steps, nil
+}
+
+// catalogHashes returns the rolling hash as of the newest command, and those of the
+// recent steps.
 func (n *Node) catalogHashes() ([]api.CatalogHash, error) {
 	index, hash := n.fsm.Hash()
-	hashes := []api.CatalogHash{{Index: index, Hash: hash.String()}}
-	step := index / raftfsm.HashStep * raftfsm.HashStep
-	switch hash, err := n.fsm.HashAt(step); {
-	case errors.Is(err, catalog.ErrNotFound):
-		return hashes, nil
-	case err != nil:
-		return nil, err
-	default:
-		return append(hashes, api.CatalogHash{Index: step, Hash: hash.String(), Step: true}), nil
-	}
+	steps, err := n.catalogSteps()
+	return append([]api.CatalogHash{{Index: index, Hash: hash.String()}}, steps...), err
 }
 
 // differ names two members whose catalogs have come to differ although they

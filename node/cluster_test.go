@@ -105,6 +105,8 @@ type testNode struct {
 	mood string // file that tells its validators what to do
 	c    *api.Client
 	stop func() error
+
+	ended <-chan error // what Run returned
 }
 
 // newTestNode prepares a node on free loopback ports; nothing runs yet.
@@ -121,6 +123,7 @@ func newTestNode(t *testing.T, name string) *testNode {
 	n.cfg.HTTPAddr, n.cfg.PeerAddr, n.cfg.GossipAddr = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	n.cfg.ValidatorCommand = []string{exe, moodyCommand, n.mood}
 	n.cfg.DrainTimeout, n.cfg.CacheBytes = 2*time.Second, 1<<20
+	n.cfg.Disk.Ballast = -1
 	n.cfg.Logger = slog.New(slog.NewTextHandler(n.log, nil))
 	t.Cleanup(func() {
 		if n.stop != nil {
@@ -148,11 +151,26 @@ func (n *testNode) start() {
 	if n.c, err = api.NewClient("http://" + node.httpAdvertised); err != nil {
 		n.t.Fatal(err)
 	}
+	n.ended = ended
 	n.stop = func() error {
 		n.c.Close()
 		cancel()
 		running.Wait()
 		return <-ended
+	}
+}
+
+// ends waits for a node that stops itself, and returns what Run did.
+func (n *testNode) ends(patience time.Duration) error {
+	n.t.Helper()
+	select {
+	case err := <-n.ended:
+		n.stop = nil
+		n.c.Close()
+		return err
+	case <-time.After(patience):
+		n.t.Fatalf("node %s still runs after %s", n.cfg.Name, patience)
+		return nil
 	}
 }
 

@@ -48,6 +48,11 @@ type Config struct {
 	ValidatorMemory  int64         // bytes a validator child may use, default 2 GiB
 	DrainTimeout     time.Duration // how long requests may finish at a stop, default 15 s
 
+	Disk DiskConfig
+	// Exit ends the process, with a status, when a hung disk keeps it from ending in
+	// order; nil: nothing does.
+	Exit func(status int)
+
 	Logger *slog.Logger
 }
 

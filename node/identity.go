@@ -45,7 +45,7 @@ func openIdentity(dir string) (*identity, error) {
 		return nil, err
 	}
 	id.Node, id.Cluster = catalog.NodeID(node), catalog.ClusterID(cluster)
-	return id, nil
+	return id, id.checkDiverged()
 }
 
 // setCluster records the cluster this node belongs to from now on.
@@ -95,13 +95,17 @@ func readID(path string) (string, error) {
 }
 
 // writeID writes a UUID so that a crash leaves the old file or the new one.
-func writeID(dir, name, id string) error {
+func writeID(dir, name, id string) error { return writeFile(dir, name, id) }
+
+// writeFile writes a line of text, durably, so that a crash leaves the old file or
+// the new one.
+func writeFile(dir, name, text string) error {
 	tmp, err := os.CreateTemp(dir, name+".*")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(tmp.Name())
-	_, err = tmp.WriteString(id + "\n")
+	_, err = tmp.WriteString(text + "\n")
 	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return err
 	}

@@ -59,6 +59,16 @@ type Node struct {
 	readyTerm atomic.Uint64 // term in which this leader may answer reads
 	handing   atomic.Int32  // transfers of leadership under way
 	pulse     pulse
+	end       *ending
+	severing  sync.WaitGroup // what may outlive Run after a disk has hung
+	stream    atomic.Pointer[raftStream]
+	disk      *diskWatch
+	ballast   *ballast
+	guard     *diskGuard
+	transfer  transferWatch
+	notable   notables
+	drains    drainTable
+	damage    *damageLog
 	leaving   atomic.Bool
 	stopping  atomic.Bool
 	memberMu  sync.Mutex // one change of the membership at a time
@@ -83,7 +93,11 @@ func New(cfg Config) (n *Node, err error) {
 	}
 	n = &Node{cfg: cfg, log: cfg.Logger, started: time.Now(), entered: make(chan struct{}), metrics: prometheus.NewRegistry()}
 	n.uploads, n.receipts = newUploadTable(), make(chan catalog.Receipt, receiptQueue)
+	n.damage = newDamageLog()
 	n.lease = newNegativeLease(n.confirmApplied)
+	n.end, n.disk = newEnding(), newDiskWatch(cfg.Disk.HungAfter)
+	n.ballast = newBallast(n.raftDir(), cfg.Disk, n.log)
+	n.guard = &diskGuard{relieve: n.ballast.release, fail: n.fail, fence: n.fence, loop: n.restoredAgain}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
@@ -92,7 +106,7 @@ func New(cfg Config) (n *Node, err error) {
 	if n.id, err = openIdentity(cfg.DataDir); err != nil {
 		return n, err
 	}
-	if n.blobs, err = blobstore.Open(blobstore.Config{Dir: cfg.DataDir, Logger: n.log}); err != nil {
+	if n.blobs, err = blobstore.Open(blobstore.Config{Dir: cfg.DataDir, Marks: cfg.Disk.Marks, Logger: n.log}); err != nil {
 		return n, err
 	}
 	if n.cache, err = blobstore.OpenCache(n.blobs, cfg.CacheBytes); err != nil {
@@ -103,6 +117,9 @@ func New(cfg Config) (n *Node, err error) {
 	}
 	if c := n.fsm.ClusterID(); c != "" && c != n.id.Cluster {
 		return n, fmt.Errorf("data directory %s: cluster-id says %q, the catalog is of cluster %s: restore the file: %w", cfg.DataDir, n.id.Cluster, c, catalog.ErrConflict)
+	}
+	if err = n.checkShare(); err != nil {
+		return n, err
 	}
 	if n.relay, err = loadRelay(cfg, n.log); err != nil {
 		return n, err
@@ -223,7 +240,8 @@ func (n *Node) enter(cluster catalog.ClusterID) error {
 		return err
 	}
 	stream := newRaftStream(n.listener.raft, n.peerAdvertised, n.ClusterID)
-	c, err := openConsensus(n.raftDir(), n.id.Node, n.fsm, stream, n, n.log)
+	n.stream.Store(stream)
+	c, err := openConsensus(n.raftDir(), n.id.Node, n.fsm, n.guard, stream, n, n.log)
 	if err != nil {
 		return err
 	}
@@ -249,7 +267,11 @@ func (n *Node) begin() error {
 		return n.enter(id)
 	}
 	if !n.cfg.foundsCluster() {
-		n.log.Info("waiting to join a cluster", "node", n.name, "peer", fmt.Sprint(n.cfg.Join))
+		if len(n.cfg.Join) > 0 {
+			n.log.Info("waiting to join a cluster", "node", n.name, "peer", fmt.Sprint(n.cfg.Join))
+		} else {
+			n.log.Warn("waiting: this node is in no cluster; run `symkeep cluster join`, or start it with --join ADDR to join one or with --new-cluster to found one", "node", n.name)
+		}
 		return nil
 	}
 	id, err := n.id.found()
@@ -280,11 +302,30 @@ func (n *Node) found(id catalog.ClusterID) error {
 
 func (n *Node) raftDir() string { return filepath.Join(n.cfg.DataDir, "raft") }
 
-// Run serves until ctx ends or a part fails. The edge closes first: readiness,
-// leadership and requests; then the workers stop, then raft and the stores. A
-// requested stop returns nil.
-func (n *Node) Run(ctx context.Context) (err error) {
-	defer func() { err = errors.Join(err, n.Close()) }()
+// Run serves until ctx ends, a part fails or the node has left its cluster. The edge
+// closes first: readiness, leadership and requests; then the workers stop, then raft
+// and the stores. A requested stop returns nil.
+//
+// When a disk hangs Run returns although goroutines are left that wait for it: the
+// process is to end.
+func (n *Node) Run(ctx context.Context) error {
+	ended := make(chan error, 1)
+	n.severing.Go(func() { ended <- n.run(ctx) })
+	select {
+	case err := <-ended:
+		return err
+	case <-n.end.hung:
+	}
+	select {
+	case <-ended:
+	case <-time.After(hangPatience):
+	}
+	<-n.end.set
+	return n.end.err
+}
+
+func (n *Node) run(ctx context.Context) (err error) {
+	defer func() { err = n.joinCause(err, n.Close()) }()
 	if err := n.begin(); err != nil {
 		return err
 	}
@@ -302,10 +343,12 @@ func (n *Node) Run(ctx context.Context) (err error) {
 
 	for _, work := range []func(context.Context) error{
 		n.pulse.Run, n.listener.Run, n.gossip.Run, n.runAnnounce, n.runLeadership, n.runValidator,
-		n.runSessions, n.runReceipts, n.runChanges, n.runPeerChanges, n.runReplication, n.runShare, n.runSettingsCheck,
+		n.runSessions, n.runReceipts, n.runChanges, n.runPeerChanges, n.runReplication, n.runShare, n.runSettingsCheck, n.runDamage,
+		n.runDiskWatch, n.runRoom, n.runAlarms, n.runAudit, n.runTransferWatch, n.runMemberWatch,
 	} {
 		core.Go(func() error { return work(coreCtx) })
 	}
+	core.Go(func() error { return n.runEnding(coreCtx, stopEdge) })
 	core.Go(func() error { return servers.peer.Run(coreCtx, n.listener.http) })
 	core.Go(func() error { return servers.join.Run(coreCtx, n.listener.joiner) })
 	core.Go(func() error {
@@ -328,7 +371,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 func (n *Node) withdraw() {
 	n.stopping.Store(true)
 	c := n.consensus()
-	if c == nil {
+	if c == nil || n.end.failed() != nil {
 		return
 	}
 	for range 2 {

@@ -57,24 +57,31 @@ func raftConfig(id catalog.NodeID, log *slog.Logger) *raft.Config {
 
 // openConsensus opens the stores under dir, decides from their indexes whether
 // the state must be restored from a snapshot, and starts raft.
-func openConsensus(dir string, id catalog.NodeID, fsm *raftfsm.FSM, stream raft.StreamLayer,
+func openConsensus(dir string, id catalog.NodeID, fsm *raftfsm.FSM, guard *diskGuard, stream raft.StreamLayer,
 	addrs raft.ServerAddressProvider, log *slog.Logger) (*consensus, error) {
 	store, snaps, err := openRaftStores(dir, log)
 	if err != nil {
 		return nil, err
 	}
+	dropped, err := dropConflicting(snaps, store)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("raft log %s: %w", dir, err), store.Close())
+	}
+	if dropped {
+		log.Warn("raft log ended in entries that were never committed: dropped, the newest snapshot stands for it", "path", dir)
+	}
 	cfg := raftConfig(id, log)
-	if cfg.NoSnapshotRestoreOnStart, err = skipRestore(fsm.AppliedIndex(), snaps, store); err != nil {
+	if cfg.NoSnapshotRestoreOnStart, err = skipRestore(dir, fsm.Info(), snaps, store); err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
 	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		ServerAddressProvider: addrs, Logger: newRaftLogger(log), Stream: stream, MaxPool: 3, Timeout: 10 * time.Second,
 	})
-	cache, err := raft.NewLogCache(512, store)
+	cache, err := raft.NewLogCache(512, guardedLog{store, guard})
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
-	r, err := raft.NewRaft(cfg, fsm, cache, store, snaps, transport)
+	r, err := raft.NewRaft(cfg, guardedFSM{fsm, guard}, cache, guardedVotes{store, guard}, snaps, transport)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("raft: %w", err), transport.Close(), store.Close())
 	}
@@ -105,20 +112,22 @@ func openRaftStores(dir string, log *slog.Logger) (*raftboltdb.BoltStore, raft.S
 
 // skipRestore compares the three indexes that must agree, and reports whether
 // the log is replayed over the catalog as it is.
-func skipRestore(applied uint64, snaps raft.SnapshotStore, log raft.LogStore) (bool, error) {
+func skipRestore(dir string, state raftfsm.Info, snaps raft.SnapshotStore, log raft.LogStore) (bool, error) {
 	list, err := snaps.List()
 	if err != nil {
 		return false, err
 	}
 	var snapshot uint64
 	if len(list) > 0 {
-		snapshot = list[0].Index
+		if snapshot = list[0].Index; snapshot > state.AppliedIndex && sameSnapshot(dir, list[0].ID, state) {
+			snapshot = state.AppliedIndex // raft counts entries that no catalog sees
+		}
 	}
 	last, err := log.LastIndex()
 	if err != nil {
 		return false, err
 	}
-	start, err := raftfsm.StartDecision(applied, snapshot, last)
+	start, err := raftfsm.StartDecision(state.AppliedIndex, snapshot, last)
 	return start == raftfsm.StartReplay, err
 }
 
@@ -146,7 +155,8 @@ func (c *consensus) close() error {
 }
 
 // A raftStream is the raft.StreamLayer over the peer address. Raft reads from an
-// accepted connection until the other side closes it; so Close closes those too.
+// accepted connection until the other side closes it; so Close closes those too,
+// and those that were dialed: afterwards nobody hears of this node.
 type raftStream struct {
 	net.Listener
 	advertised string
@@ -169,6 +179,11 @@ func (s *raftStream) Accept() (net.Conn, error) {
 		<-s.closed
 		return nil, err
 	}
+	return s.track(conn)
+}
+
+// track notes an open connection, so that Close closes it.
+func (s *raftStream) track(conn net.Conn) (net.Conn, error) {
 	c := &raftConn{conn, s}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -198,7 +213,7 @@ func (s *raftStream) Close() error {
 	return s.Listener.Close()
 }
 
-// A raftConn is an accepted connection that its stream knows of.
+// A raftConn is an open connection that its stream knows of.
 type raftConn struct {
 	net.Conn
 	stream *raftStream
@@ -216,7 +231,11 @@ func (c *raftConn) Close() error {
 func (s *raftStream) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	return api.DialPeer(ctx, string(addr), api.PeerRaft, s.cluster())
+	conn, err := api.DialPeer(ctx, string(addr), api.PeerRaft, s.cluster())
+	if err != nil {
+		return nil, err
+	}
+	return s.track(conn)
 }
 
 // Addr implements net.Listener with the address others use.

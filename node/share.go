@@ -2,7 +2,11 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"time"
 
 	"symkeep/internal/catalog"
@@ -36,6 +40,41 @@ func (n *Node) runShare(ctx context.Context) error {
 		return nil
 	}
 	return s.Run(ctx)
+}
+
+// checkShare finds out, before the node is in a cluster, whether its files can have
+// a second name in the share directory.
+func (n *Node) checkShare() error {
+	if n.cfg.ShareDir == "" {
+		return nil
+	}
+	dir := n.cfg.ShareDir
+	for { // the directory is made later, by its owner
+		st, err := os.Stat(dir)
+		if err == nil && !st.IsDir() {
+			return fmt.Errorf("share-dir %s: %s is no directory: %w", n.cfg.ShareDir, dir, catalog.ErrInvalid)
+		}
+		if parent := filepath.Dir(dir); errors.Is(err, fs.ErrNotExist) && parent != dir {
+			dir = parent
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("share-dir %s: %w", n.cfg.ShareDir, err)
+		}
+		break
+	}
+	f, err := os.CreateTemp(filepath.Join(n.cfg.DataDir, "tmp"), "share-probe-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	f.Close()
+	link := filepath.Join(dir, ".symkeep-"+filepath.Base(f.Name()))
+	if err := os.Link(f.Name(), link); err != nil {
+		return fmt.Errorf("share-dir %s: no hard link from data directory %s: both must be on one file system that has hard links: %v: %w",
+			n.cfg.ShareDir, n.cfg.DataDir, err, catalog.ErrInvalid)
+	}
+	return os.Remove(link)
 }
 
 // shareChanged passes on what the share tree must look at.

@@ -136,10 +136,9 @@ func testLeave(t *testing.T, nodes []*testNode) {
 	}
 	awaitHealthy(t, others...)
 	others[0].push("after leaving", breakpad(3, 100))
-	if status, _ := leader.get("/readyz"); status != 503 {
-		t.Errorf("/readyz of a node that left = %d, want 503", status)
+	if err := leader.ends(10 * time.Second); err != nil {
+		t.Errorf("Run of a node that left = %v, want nil", err)
 	}
-	leader.halt()
 	leader.start() // with the data of a member
 	eventually(t, 10*time.Second, func() bool { return leader.joinError() != nil },
 		func() string { return "a node that left does not say that it is no member" })

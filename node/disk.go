@@ -1,0 +1,288 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"symkeep/internal/api"
+	"symkeep/internal/blobstore"
+	"symkeep/internal/catalog"
+	"symkeep/raftfsm"
+)
+
+// A DiskConfig says how a node treats its disk. The zero value is right for all but
+// tests.
+type DiskConfig struct {
+	Marks     blobstore.Marks // shares of the file system at which the node does less
+	HungAfter time.Duration   // a write that takes longer ends the node; 0 means 15 s
+	Ballast   int64           // bytes kept in reserve for the raft log; 0 means 1 % of the file system, at most 512 MiB; negative: none
+}
+
+// Timings of the look at the disk.
+const (
+	roomEvery  = 5 * time.Second
+	handEvery  = time.Minute // a leader with a bad disk looks for another one
+	alarmEvery = time.Second
+	alarmLimit = 5 * time.Second // for one alarm
+)
+
+// diskStatus says how full and how fast the disk is. A file system that does not
+// answer counts as full.
+func (n *Node) diskStatus() api.DiskStatus {
+	st := api.DiskStatus{Level: string(blobstore.LevelReadOnly), Share: 1, SyncMS: n.disk.p99().Milliseconds()}
+	if sp, err := n.blobs.Space(); err == nil {
+		st.Used, st.Avail, st.Share, st.Level = sp.Used, sp.Avail, sp.Share(), string(sp.Level())
+	}
+	return st
+}
+
+// A notable is what is wrong with this node at the moment.
+type notables struct {
+	mu  sync.Mutex
+	now map[catalog.AlarmCode]catalog.Alarm
+}
+
+// set notes that something is wrong, or with an empty text that it is not. It
+// reports whether that is news.
+func (s *notables) set(node catalog.NodeID, code catalog.AlarmCode, text string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old, stood := s.now[code]
+	if text == "" {
+		delete(s.now, code)
+		return stood
+	}
+	if stood && old.Text == text {
+		return false
+	}
+	if s.now == nil {
+		s.now = map[catalog.AlarmCode]catalog.Alarm{}
+	}
+	s.now[code] = catalog.Alarm{Node: node, Code: code, Text: text, At: time.Now().UTC()}
+	return true
+}
+
+// localAlarms returns what is wrong with this node at the moment, by code.
+func (n *Node) localAlarms() []catalog.Alarm {
+	n.notable.mu.Lock()
+	defer n.notable.mu.Unlock()
+	var as []catalog.Alarm
+	for _, a := range n.notable.now {
+		as = append(as, a)
+	}
+	slices.SortFunc(as, func(a, b catalog.Alarm) int {
+		if a.Code < b.Code {
+			return -1
+		}
+		return 1
+	})
+	return as
+}
+
+// notice is how every part of the node says that something is wrong with it, or,
+// with an empty text, that it is well again. The cluster is told by runAlarms.
+func (n *Node) notice(code catalog.AlarmCode, text string) {
+	if !n.notable.set(n.id.Node, code, text) {
+		return
+	}
+	if text == "" {
+		n.log.Info("alarm over", "node", n.name, "alarm", string(code))
+	} else {
+		n.log.Error("alarm", "node", n.name, "alarm", string(code), "err", text)
+	}
+}
+
+// passing are the codes of alarms that end by themselves.
+var passing = []catalog.AlarmCode{catalog.AlarmDiskSlow, catalog.AlarmDiskFull, catalog.AlarmDiskHung}
+
+// runAlarms keeps the alarms that the cluster knows of this node in line with what
+// is wrong with it. Those of an earlier process that are over end, too.
+func (n *Node) runAlarms(ctx context.Context) error {
+	if _, err := n.awaitConsensus(ctx); err != nil {
+		return nil
+	}
+	told := map[catalog.AlarmCode]string{}
+	for _, code := range passing {
+		told[code] = "unknown: of an earlier process"
+	}
+	for pause(ctx, alarmEvery) {
+		now := map[catalog.AlarmCode]string{}
+		for _, a := range n.localAlarms() {
+			now[a.Code] = a.Text
+		}
+		for code, text := range now {
+			if told[code] != text && n.tell(ctx, code, text) == nil {
+				told[code] = text
+			}
+		}
+		for code := range told {
+			if now[code] == "" && slices.Contains(passing, code) && n.tell(ctx, code, "") == nil {
+				delete(told, code)
+			}
+		}
+	}
+	return nil
+}
+
+func (n *Node) tell(ctx context.Context, code catalog.AlarmCode, text string) error {
+	ctx, cancel := context.WithTimeout(ctx, alarmLimit)
+	defer cancel()
+	if text == "" {
+		return n.clearAlarm(ctx, code)
+	}
+	return n.raiseAlarm(ctx, code, text)
+}
+
+// runRoom looks at how full and how slow the disk is, and acts on it.
+func (n *Node) runRoom(ctx context.Context) error {
+	level, handed := blobstore.LevelOK, time.Time{}
+	defer n.ballast.stop()
+	for {
+		n.notice(catalog.AlarmDiskSlow, n.disk.slow())
+		if sp, err := n.blobs.Space(); err != nil {
+			n.log.Warn("disk not measured", "node", n.name, "err", err)
+		} else {
+			level = n.noteLevel(sp, level)
+		}
+		if err := n.ballast.keep(); err != nil {
+			n.log.Warn("no space kept in reserve for the log", "node", n.name, "err", err)
+		}
+		if cause := n.unfitToLead(); cause != nil && n.leads() && time.Since(handed) > handEvery {
+			handed = time.Now()
+			n.handToFit(ctx, cause)
+		}
+		if !pause(ctx, min(roomEvery, n.disk.slowAfter)) {
+			return nil
+		}
+	}
+}
+
+// levelSlack is how far below a mark the disk must be to count as below it again.
+const levelSlack = 0.01
+
+// noteLevel raises and ends the alarm of a full disk, and returns the level that
+// counts from now on.
+func (n *Node) noteLevel(sp blobstore.Space, before blobstore.Level) blobstore.Level {
+	level := sp.Level()
+	if level == before {
+		return before
+	}
+	fuller := sp
+	fuller.Reserved += int64(levelSlack * float64(sp.Used+sp.Avail))
+	if levelRank(level) < levelRank(before) && fuller.Level() == before {
+		return before
+	}
+	text, can := "", ""
+	switch level {
+	case blobstore.LevelNoRebalance:
+		can = "it takes no more copies from others"
+	case blobstore.LevelNoIngest:
+		can = "it takes no more pushes"
+	case blobstore.LevelReadOnly:
+		can = "the catalog does not grow through it"
+	}
+	if can != "" {
+		text = fmt.Sprintf("the disk of %s is at level %s (%.0f %% of %d bytes): %s; free or add disk space", n.cfg.DataDir, level, 100*sp.Share(), sp.Used+sp.Avail, can)
+	}
+	n.log.Info("disk level", "node", n.name, "level", string(level), "before", string(before))
+	n.notice(catalog.AlarmDiskFull, text)
+	return level
+}
+
+func levelRank(l blobstore.Level) int {
+	return slices.Index([]blobstore.Level{blobstore.LevelOK, blobstore.LevelWarn, blobstore.LevelNoRebalance, blobstore.LevelNoIngest, blobstore.LevelReadOnly}, l)
+}
+
+// roomToGrow refuses what makes the catalog larger while this node's disk is nearly
+// full. The error wraps catalog.ErrFull.
+func (n *Node) roomToGrow() error {
+	sp, err := n.blobs.Space()
+	if err != nil {
+		return err
+	}
+	if sp.Level() != blobstore.LevelReadOnly {
+		return nil
+	}
+	return fmt.Errorf("node %s: %.1f %% of the %d bytes of its disk are used, from %.0f %% on the catalog is not to grow: free or add disk space on this node, or push to another one: %w",
+		n.name, 100*sp.Share(), sp.Used+sp.Avail, 100*sp.Marks.ReadOnly, catalog.ErrFull)
+}
+
+// roomFor is roomToGrow for those commands that make the catalog larger.
+func (n *Node) roomFor(cmd raftfsm.Command) error {
+	switch cmd.(type) {
+	case raftfsm.OpenPackage, raftfsm.AddFiles:
+		return n.roomToGrow()
+	}
+	return nil
+}
+
+// diskError is why this node takes no pushes, nil if it does.
+func (n *Node) diskReady() error {
+	if text := n.disk.slow(); text != "" {
+		return errors.New(text)
+	}
+	if err := n.roomToGrow(); err != nil {
+		return err
+	}
+	release, err := n.blobs.Reserve(1 << 20)
+	if err == nil {
+		release()
+	}
+	return err
+}
+
+// unfitToLead is why another member should lead.
+func (n *Node) unfitToLead() error {
+	if text := n.disk.slow(); text != "" {
+		return errors.New(text)
+	}
+	return n.roomToGrow()
+}
+
+// handToFit hands leadership to a voter whose disk is well, if there is one.
+func (n *Node) handToFit(ctx context.Context, cause error) {
+	c := n.consensus()
+	heir, err := n.fitVoter(ctx, c)
+	if err == nil {
+		n.log.Warn("handing over leadership", "node", n.name, "peer", string(heir.ID), "err", cause)
+		n.handing.Add(1)
+		err = c.raft.LeadershipTransferToServer(heir.ID, heir.Address).Error()
+		n.handing.Add(-1)
+	}
+	if err != nil {
+		n.log.Warn("leadership not handed over", "node", n.name, "err", errors.Join(err, cause))
+	}
+}
+
+// fitVoter returns a voter that is nearly up to date and has a disk that is neither
+// full nor slow.
+func (n *Node) fitVoter(ctx context.Context, c *consensus) (raft.Server, error) {
+	f := c.raft.GetConfiguration()
+	if err := f.Error(); err != nil {
+		return raft.Server{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	for _, s := range f.Configuration().Servers {
+		if s.ID == raft.ServerID(n.id.Node) || s.Suffrage != raft.Voter || n.foundDead(catalog.NodeID(s.ID)) {
+			continue
+		}
+		st, err := n.peers.Status(ctx, n.peerAddr(catalog.NodeID(s.ID), string(s.Address)))
+		if err == nil && st.ID == catalog.NodeID(s.ID) && diskFit(st) && st.AppliedIndex+promotionLag >= c.raft.CommitIndex() {
+			return s, nil
+		}
+	}
+	return raft.Server{}, fmt.Errorf("no other voter has a better disk: %w", catalog.ErrUnavailable)
+}
+
+func diskFit(st api.PeerStatus) bool {
+	return st.Disk.Level != string(blobstore.LevelReadOnly) && !slices.ContainsFunc(st.Alarms, func(a catalog.Alarm) bool {
+		return a.Code == catalog.AlarmDiskSlow
+	})
+}

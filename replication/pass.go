@@ -38,7 +38,7 @@ func (r *Replicator) passLoop(ctx context.Context) error {
 			r.log.Debug("no full pass now", "err", err)
 		}
 		idle := r.idle
-		if r.isSynced() {
+		if r.isSettled() {
 			idle = nil
 		}
 		timer := time.NewTimer(wait)
@@ -60,8 +60,8 @@ func drain(c chan struct{}) {
 	}
 }
 
-// fullPass runs one pass and, if nothing is missing for the first time, says so.
-// It returns when to run the next.
+// fullPass runs one pass and says so if nothing is missing: for the first time, or
+// at a layout version for the first time. It returns when to run the next.
 func (r *Replicator) fullPass(ctx context.Context) (time.Duration, error) {
 	bctx, cancel := context.WithTimeout(ctx, commitFor)
 	err := r.cfg.Catalog.Barrier(bctx)
@@ -72,6 +72,7 @@ func (r *Replicator) fullPass(ctx context.Context) (time.Duration, error) {
 	if !r.isMember(r.cfg.Self) {
 		return retryPass, errors.New("this node is not a member yet")
 	}
+	layout := r.cfg.Catalog.Layout().Version
 	res, err := r.compare(ctx)
 	if err != nil {
 		return retryPass, err
@@ -80,28 +81,53 @@ func (r *Replicator) fullPass(ctx context.Context) (time.Duration, error) {
 	r.pass = res
 	r.mu.Unlock()
 	signal(r.wake)
-	if r.isSynced() {
-		return r.cfg.PassEvery - r.cfg.PassEvery/10 + rand.N(r.cfg.PassEvery/5), nil
+	if res.missing == 0 {
+		if err := r.tellSynced(ctx, layout); err != nil {
+			return retryPass, err
+		}
+		r.pruneQuarantine()
 	}
-	if res.missing > 0 {
+	if !r.isSettled() {
 		return unsynced, nil
 	}
-	if r.cfg.Synced != nil {
-		if err := r.cfg.Synced(ctx); err != nil {
-			return retryPass, fmt.Errorf("full copy not recorded: %w", err)
-		}
-	}
-	r.log.Info("this node holds everything it should")
-	r.mu.Lock()
-	r.synced = true
-	r.mu.Unlock()
-	return r.cfg.PassEvery, nil
+	return r.cfg.PassEvery - r.cfg.PassEvery/10 + rand.N(r.cfg.PassEvery/5), nil
 }
 
-func (r *Replicator) isSynced() bool {
+// tellSynced has it recorded that this node holds everything it should at a layout
+// version, unless that is known.
+func (r *Replicator) tellSynced(ctx context.Context, layout uint64) error {
+	r.mu.Lock()
+	synced, at := r.synced, r.syncedAt
+	r.mu.Unlock()
+	if !synced {
+		if r.cfg.Synced != nil {
+			if err := r.cfg.Synced(ctx); err != nil {
+				return fmt.Errorf("full copy not recorded: %w", err)
+			}
+		}
+		r.log.Info("this node holds everything it should")
+	}
+	// What a pass found across a change of the layout is worth nothing for either.
+	if now := r.cfg.Catalog.Layout().Version; now != layout {
+		layout = 0
+	}
+	if layout > at && r.cfg.LayoutSynced != nil {
+		if err := r.cfg.LayoutSynced(ctx, layout); err != nil {
+			return fmt.Errorf("full copy of layout %d not recorded: %w", layout, err)
+		}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.synced
+	r.synced, r.syncedAt = true, max(r.syncedAt, layout)
+	return nil
+}
+
+// isSettled reports whether this node has held all that the present layout gives it.
+func (r *Replicator) isSettled() bool {
+	version := r.cfg.Catalog.Layout().Version
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.synced && r.syncedAt >= version
 }
 
 // compare enqueues every row that needs work here and counts local copies the
@@ -114,7 +140,7 @@ func (r *Replicator) compare(ctx context.Context) (passResult, error) {
 		rows, err := r.cfg.Catalog.Blobs(after, passPage)
 		if err != nil || len(rows) == 0 {
 			if err == nil {
-				err = r.countOrphans(&res, known)
+				err = r.lookAtOrphans(ctx, &res, known)
 			}
 			return res, err
 		}
@@ -143,11 +169,4 @@ func (r *Replicator) compare(ctx context.Context) (passResult, error) {
 			return res, ctx.Err()
 		}
 	}
-}
-
-// countOrphans subtracts; copies that came and went during the pass blur it.
-func (r *Replicator) countOrphans(res *passResult, known int) error {
-	blobs, _, err := r.store.Totals()
-	res.orphans = max(0, int(blobs)-known)
-	return err
 }

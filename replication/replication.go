@@ -136,6 +136,7 @@ type Replicator struct {
 	pulls     chan struct{} // bounds the transfers in flight
 	wake      chan struct{} // the resync loop has something to do
 	rescan    chan struct{} // the pass loop has something to do
+	scrubNow  chan struct{} // a round of the scrub is asked for
 	idle      chan struct{} // the queue has run empty
 	budget    budget        // of repair
 	pulled    atomic.Int64  // bytes, to mend placement
@@ -149,8 +150,10 @@ type Replicator struct {
 	suspects map[catalog.Digest]bool
 	failing  map[catalog.Digest]string
 	pass     passResult
+	round    round
 	synced   bool
-	running  int // blobs being worked on
+	syncedAt uint64 // newest layout version of which this node was found to hold all
+	running  int    // blobs being worked on
 }
 
 // New returns a Replicator. Run it.
@@ -183,9 +186,13 @@ func New(cfg Config) (*Replicator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("replication: queue: %w", err)
 	}
+	o, err := openScrub(cfg.Store.DB())
+	if err != nil {
+		return nil, fmt.Errorf("replication: scrub: %w", err)
+	}
 	return &Replicator{
 		cfg: cfg, store: cfg.Store, log: cfg.Logger, queue: q,
-		pulls: make(chan struct{}, 2*cfg.Workers), wake: make(chan struct{}, 1), rescan: make(chan struct{}, 1),
+		pulls: make(chan struct{}, 2*cfg.Workers), wake: make(chan struct{}, 1), rescan: make(chan struct{}, 1), scrubNow: make(chan struct{}, 1), round: o,
 		idle: make(chan struct{}, 1), fresh: make(map[catalog.Digest]bool), flights: make(map[flightKey]*flight),
 		suspects: make(map[catalog.Digest]bool), failing: make(map[catalog.Digest]string),
 	}, nil
@@ -251,37 +258,4 @@ func signal(c chan struct{}) {
 	case c <- struct{}{}:
 	default:
 	}
-}
-
-// Status is what status pages and metrics show.
-type Status struct {
-	Queue     int   // blobs waiting to be brought in, compared or removed
-	Running   int   // of them, being worked on
-	Missing   int   // blobs this node should hold and does not, as far as it has looked
-	MissBytes int64 // their packed bytes
-	Orphans   int   // copies here that the catalog knows nothing of
-	Synced    bool  // a full pass has found nothing missing since the start
-	PassAt    time.Time
-	Errors    map[catalog.Digest]string // latest failures, at most 100
-	Space     blobstore.Space
-}
-
-// Status returns the present state.
-func (r *Replicator) Status() (Status, error) {
-	q := r.queue.size()
-	sp, err := r.store.Space()
-	if err != nil {
-		return Status{}, err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s := Status{
-		Queue: q.items + len(r.fresh), Running: r.running, Orphans: r.pass.orphans,
-		Missing: q.missing, MissBytes: q.bytes, Synced: r.synced, PassAt: r.pass.at, Space: sp,
-		Errors: make(map[catalog.Digest]string, len(r.failing)),
-	}
-	for d, text := range r.failing {
-		s.Errors[d] = text
-	}
-	return s, nil
 }

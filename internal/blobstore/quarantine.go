@@ -16,18 +16,39 @@ import (
 // reason beside them, as evidence. One that is not here is fine.
 func (s *Store) Quarantine(d catalog.Digest, reason string) error {
 	defer s.locks.lock(d)()
+	aside, err := s.setAside(d, reason)
+	if aside != "" {
+		s.log.Error("blob is damaged, set aside", "blob", d, "kept", aside, "err", reason)
+	}
+	return err
+}
+
+// QuarantineIf is Quarantine of a blob that is not damaged, if check, called under the
+// digest's lock as by RemoveIf, agrees.
+func (s *Store) QuarantineIf(d catalog.Digest, reason string, check func() (bool, error)) (bool, error) {
+	defer s.locks.lock(d)()
+	ok, err := check()
+	if err != nil || !ok {
+		return false, err
+	}
+	_, err = s.setAside(d, reason)
+	return err == nil, err
+}
+
+// setAside moves a blob to quarantine and returns where it is, empty if it was not
+// here. The caller holds the digest's lock.
+func (s *Store) setAside(d catalog.Digest, reason string) (string, error) {
 	aside := s.path("quarantine", fmt.Sprintf("%s.%d", d, s.cfg.Now().UnixNano()))
 	err := s.fs.Rename(s.blobPath(d), aside)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("blob %s: quarantine: %w", d, err)
+		return "", fmt.Errorf("blob %s: quarantine: %w", d, err)
 	}
-	if err == nil {
-		s.log.Error("blob is damaged, set aside", "blob", d, "kept", aside, "err", reason)
-		if err := os.WriteFile(aside+reasonSuffix, []byte(reason+"\n"), 0o644); err != nil {
-			s.log.Warn("reason of quarantine not kept", "blob", d, "err", err)
-		}
+	if err != nil {
+		aside = ""
+	} else if err := os.WriteFile(aside+reasonSuffix, []byte(reason+"\n"), 0o644); err != nil {
+		s.log.Warn("reason of quarantine not kept", "blob", d, "err", err)
 	}
-	return s.index.update(change{digest: d})
+	return aside, s.index.update(change{digest: d})
 }
 
 const reasonSuffix = ".reason"

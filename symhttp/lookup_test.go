@@ -9,10 +9,12 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"symkeep/internal/cab"
 	"symkeep/internal/catalog"
@@ -395,25 +397,45 @@ func TestDamagedMiddle(t *testing.T) {
 	}
 }
 
-// TestVerifiedFileChanges: a file that was checked and is then replaced is checked
-// again instead of being sent blindly.
+// TestVerifiedFileChanges: a file that was checked and is then replaced, or changed
+// in place with its old time put back, is checked again instead of being sent
+// blindly.
 func TestVerifiedFileChanges(t *testing.T) {
-	w := newWorld(t)
-	pdb := w.add(t, "foo.pdb", noise(2<<20, 1), pdbKey)
-	packed := must(os.ReadFile(w.path(pdb.Digest)))
-	addr := start(t, testConfig(), w.public(t))
-	for range 2 {
-		ask(t, addr, "GET", pdbCab).want(t, 200, packed, nil)
-	}
-	bad := bytes.Clone(packed)
-	bad[5000] ^= 1
-	tmp := w.path(pdb.Digest) + ".tmp"
-	if err := errors.Join(os.WriteFile(tmp, bad, 0o600), os.Rename(tmp, w.path(pdb.Digest))); err != nil {
-		t.Fatal(err)
-	}
-	wantReset(t, addr, "GET", pdbCab)
-	if len(w.suspected()) == 0 {
-		t.Error("no suspect, want the damaged copy")
+	for name, change := range map[string]func(t *testing.T, path string){
+		"replaced": func(t *testing.T, path string) {
+			if err := os.WriteFile(path+".tmp", must(os.ReadFile(path)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			flip(t, path+".tmp", 5000)
+			if err := os.Rename(path+".tmp", path); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"in place": func(t *testing.T, path string) {
+			if runtime.GOOS != "linux" {
+				t.Skip("only Linux is asked when a file really changed")
+			}
+			old := must(os.Stat(path)).ModTime()
+			flip(t, path, 5000)
+			if err := os.Chtimes(path, time.Time{}, old); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			pdb := w.add(t, "foo.pdb", noise(2<<20, 1), pdbKey)
+			packed := must(os.ReadFile(w.path(pdb.Digest)))
+			addr := start(t, testConfig(), w.public(t))
+			for range 2 {
+				ask(t, addr, "GET", pdbCab).want(t, 200, packed, nil)
+			}
+			change(t, w.path(pdb.Digest))
+			wantReset(t, addr, "GET", pdbCab)
+			if len(w.suspected()) == 0 {
+				t.Error("no suspect, want the damaged copy")
+			}
+		})
 	}
 }
 

@@ -56,7 +56,8 @@ func (v *verified) has(d catalog.Digest, file os.FileInfo) bool {
 		delete(v.seen, d)
 		return false
 	}
-	return ok && os.SameFile(c.file, file) && c.file.Size() == file.Size() && c.file.ModTime().Equal(file.ModTime())
+	return ok && os.SameFile(c.file, file) && c.file.Size() == file.Size() &&
+		c.file.ModTime().Equal(file.ModTime()) && changed(c.file) == changed(file)
 }
 
 // drop forgets a file that turned out bad.

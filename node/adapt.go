@@ -2,8 +2,10 @@ package node
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
+	"slices"
 
 	"symkeep/internal/api"
 	"symkeep/internal/catalog"
@@ -49,6 +51,23 @@ func (c committed) DropHolders(ctx context.Context, node catalog.NodeID, digests
 	_, err := c.n.propose(ctx, raftfsm.DropHolders{Node: node, Digests: digests})
 	return err
 }
+
+// markLayoutSynced records that this node holds all that a layout version gives it,
+// unless that is known or it is not in the layout.
+func (n *Node) markLayoutSynced(ctx context.Context, version uint64) error {
+	m, err := n.fsm.Member(n.id.Node)
+	if err != nil || m.LayoutSynced >= version || n.fsm.FeatureLevel() < 2 {
+		return err
+	}
+	if !slices.ContainsFunc(n.fsm.Layout().Nodes, func(l catalog.LayoutNode) bool { return l.ID == n.id.Node }) {
+		return nil
+	}
+	_, err = n.propose(ctx, raftfsm.MarkLayoutSynced{Node: n.id.Node, Version: version})
+	return err
+}
+
+// copyDamaged is told of each copy of this node that turned out damaged.
+func (n *Node) copyDamaged(d catalog.Digest, reason string) { n.noteDamage(d, errors.New(reason)) }
 
 // peers is the replication.Peers of a node.
 type peers struct{ n *Node }

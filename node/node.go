@@ -137,7 +137,7 @@ func New(cfg Config) (n *Node, err error) {
 		Self: n.id.Node, Store: n.blobs, Catalog: c, Proposer: c, Peers: peers{n}, Logger: n.log,
 		Alive:  func(id catalog.NodeID) bool { return !n.foundDead(id) },
 		Down:   n.longGone,
-		Synced: n.markSynced,
+		Synced: n.markSynced, LayoutSynced: n.markLayoutSynced, Damaged: n.copyDamaged,
 	})
 	return n, err
 }

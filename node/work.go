@@ -23,10 +23,11 @@ func (n *Node) newServers() (s servers, err error) {
 	if s.public, err = symhttp.NewPublic(cfg, symhttp.Public{
 		Log: n.log, Self: n, Locator: n, Blobs: n, Cache: n.cache, Health: n, Metrics: n.metrics,
 		Ingest: n, Uploads: n, Packages: n, Keeper: n, Cluster: n,
+		Operator: n, Layouts: n, Tuning: n,
 	}); err != nil {
 		return s, err
 	}
-	if s.peer, err = symhttp.NewPeer(cfg, symhttp.Peer{Log: n.log, Self: n, Consensus: n, Copies: n, Admission: n}); err != nil {
+	if s.peer, err = symhttp.NewPeer(cfg, symhttp.Peer{Log: n.log, Self: n, Consensus: n, Copies: n, Admission: n, Orders: n}); err != nil {
 		return s, err
 	}
 	s.join, err = symhttp.NewJoin(cfg, n.log, n, n)
@@ -63,6 +64,7 @@ func (n *Node) markSynced(ctx context.Context) error {
 func (n *Node) runChanges(ctx context.Context) error {
 	sub := n.fsm.Subscribe()
 	defer sub.Close()
+	var layout uint64 // of the last look at everything
 	for {
 		select {
 		case <-ctx.Done():
@@ -78,21 +80,24 @@ func (n *Node) runChanges(ctx context.Context) error {
 			switch e.Type {
 			case raftfsm.BlobHolders, raftfsm.BlobIdle, raftfsm.BlobRetired:
 				n.repl.Notify(e.Digest)
-			case raftfsm.MembersChanged, raftfsm.SettingsChanged:
-				n.repl.Rescan()
+			case raftfsm.MembersChanged, raftfsm.SettingsChanged, raftfsm.LayoutChanged:
+				// Most of these move nothing, and a look at everything is dear.
+				if v := n.fsm.Layout().Version; v == 0 || v != layout {
+					layout = v
+					n.repl.Rescan()
+				}
 			}
 		}
 	}
 }
 
-// goneFor is how long a member must have been dead before its copies are made
-// anew elsewhere.
-const goneFor = 15 * time.Minute
+// peerLook is how often this node looks whether a member has been away for long.
+const peerLook = 5 * time.Second
 
 // runPeerChanges hurries replication along when a node may have come back, and has
 // it look at everything when one is found to be long gone.
 func (n *Node) runPeerChanges(ctx context.Context) error {
-	look := time.NewTicker(time.Minute)
+	look := time.NewTicker(peerLook)
 	defer look.Stop()
 	var gone []catalog.NodeID
 	for {
@@ -110,15 +115,20 @@ func (n *Node) runPeerChanges(ctx context.Context) error {
 	}
 }
 
-// longGone returns the members that have been dead for goneFor, by this node's
-// own watch. One that gossip has not seen since this node started has been away
-// for as long at least.
+// longGone returns the members that have been dead for longer than the cluster waits
+// before it makes their copies anew, by this node's own watch. One that gossip has
+// not seen since this node started has been away for as long at least. A member whose
+// absence is announced is not among them.
 func (n *Node) longGone() (ids []catalog.NodeID) {
 	seen := map[catalog.NodeID]gossip.Peer{}
 	for _, p := range n.gossip.Peers() {
 		seen[p.NodeID] = p
 	}
+	patience, now := n.settings().RepairAfter(), n.fsm.ClusterTime()
 	for _, m := range n.otherMembers() {
+		if m.Maintenance > now {
+			continue
+		}
 		since := n.started
 		if p, ok := seen[m.ID]; ok {
 			if p.State != gossip.Dead && p.State != gossip.Left {
@@ -126,7 +136,7 @@ func (n *Node) longGone() (ids []catalog.NodeID) {
 			}
 			since = p.LastSeen
 		}
-		if time.Since(since) > goneFor {
+		if time.Since(since) > patience {
 			ids = append(ids, m.ID)
 		}
 	}

@@ -49,14 +49,15 @@ func replScrub(env Env) *cobra.Command {
 }
 
 // waitScrubbed waits until each node has ended a round after the one it had ended
-// before.
+// before. It looks twice: a round that was under way when another was asked for ends
+// first, and the other begins at once.
 func (r *remote) waitScrubbed(ctx context.Context, env Env, before api.ReplResponse, names []string, p *patience) error {
 	old := map[string]api.ScrubStatus{}
 	for _, n := range before.Nodes {
 		old[string(n.Node)] = n.Scrub
 	}
 	var now api.ReplResponse
-	told := ""
+	told, ended := "", 0
 	err := p.wait(ctx, func(ctx context.Context) (bool, string, error) {
 		resp, err := r.repl(ctx)
 		if err != nil {
@@ -68,7 +69,13 @@ func (r *remote) waitScrubbed(ctx context.Context, env Env, before api.ReplRespo
 			fmt.Fprintf(env.Stderr, "waiting: %s\n", oneLine(why))
 			told = why
 		}
-		return why == "", why, nil
+		ended++
+		if why != "" {
+			ended = 0
+		} else {
+			why = "a round has ended, the one asked for may only begin"
+		}
+		return ended == 2, why, nil
 	})
 	if err != nil {
 		return err
@@ -91,7 +98,7 @@ func unscrubbed(resp api.ReplResponse, old map[string]api.ScrubStatus, names []s
 		case !chosen(n, names):
 		case n.Err != "":
 			why = append(why, fmt.Sprintf("%s does not answer: %s", n.Name, n.Err))
-		case n.Scrub.FinishedMS <= old[string(n.Node)].FinishedMS:
+		case n.Scrub.Running || n.Scrub.FinishedMS <= old[string(n.Node)].FinishedMS:
 			why = append(why, fmt.Sprintf("%s has verified %d of %d copies", n.Name, n.Scrub.Done, n.Scrub.Total))
 		}
 	}

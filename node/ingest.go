@@ -6,11 +6,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"symkeep/internal/api"
 	"symkeep/internal/catalog"
+	"symkeep/internal/fault"
 	"symkeep/raftfsm"
 )
 
@@ -26,11 +28,14 @@ func (n *Node) OpenPackage(ctx context.Context, r api.OpenRequest) (api.OpenResp
 	if r.IdempotencyKey == "" {
 		return api.OpenResponse{}, fmt.Errorf("idempotency key is empty: send a random one per push: %w", catalog.ErrInvalid)
 	}
+	if err := n.roomToGrow(); err != nil {
+		return api.OpenResponse{}, err
+	}
 	var p catalog.Package
 	res, err := n.proposeValue(ctx, raftfsm.OpenPackage{
-		ID: newPackageID(time.Now()), IdempotencyKey: r.IdempotencyKey,
+		ID: newPackageID(fault.Now()), IdempotencyKey: r.IdempotencyKey,
 		Product: r.Product, Version: r.Version, Labels: r.Labels, Comment: r.Comment,
-		LeaseMillis: packageLease.Milliseconds(), At: time.Now().UTC(),
+		LeaseMillis: packageLease.Milliseconds(), At: fault.Now().UTC(),
 	}, &p)
 	if err != nil {
 		return api.OpenResponse{}, err
@@ -47,6 +52,9 @@ func (n *Node) OpenPackage(ctx context.Context, r api.OpenRequest) (api.OpenResp
 func (n *Node) AddFiles(ctx context.Context, id catalog.PackageID, r api.AddFilesRequest) (api.AddFilesResponse, error) {
 	if len(r.Files) > api.MaxFilesPerRequest {
 		return api.AddFilesResponse{}, fmt.Errorf("package %s: %d files in one request, at most %d: %w", id, len(r.Files), api.MaxFilesPerRequest, catalog.ErrInvalid)
+	}
+	if err := n.roomToGrow(); err != nil {
+		return api.AddFilesResponse{}, err
 	}
 	out := api.AddFilesResponse{Lacking: []catalog.Digest{}}
 	cmd := raftfsm.AddFiles{Package: id, First: r.First}
@@ -104,7 +112,9 @@ func (n *Node) CommitPackage(ctx context.Context, id catalog.PackageID, r api.Co
 
 func (n *Node) commitOnce(ctx context.Context, id catalog.PackageID, r api.CommitRequest) (api.CommitResponse, error) {
 	var v raftfsm.CommitValue
-	res, err := n.proposeValue(ctx, raftfsm.CommitPackage{Package: id, Files: r.Files, At: time.Now().UTC()}, &v)
+	fault.Point("commit-before-propose")
+	res, err := n.proposeValue(ctx, raftfsm.CommitPackage{Package: id, Files: r.Files, At: fault.Now().UTC()}, &v)
+	fault.Point("commit-after-propose")
 	if errors.Is(err, catalog.ErrUnavailable) && len(v.Short) > 0 {
 		return api.CommitResponse{State: v.State, Index: res.Index, Lacking: v.Short}, nil
 	}
@@ -137,16 +147,18 @@ func (n *Node) recordCopies(ctx context.Context, id catalog.PackageID) (lacking 
 }
 
 // recordChunk is recordCopies for some digests. Blobs of which every member says
-// that it has no copy are lacking; a member that does not answer may hold one.
+// that it has no copy are lacking; a member that does not answer may hold one. Where
+// all that hold it are dead, the bytes are asked for again.
 func (n *Node) recordChunk(ctx context.Context, digests []catalog.Digest) (lacking []catalog.Digest, err error) {
 	receipts, err := n.repl.Confirm(ctx, digests)
-	if err != nil && (errors.Is(err, catalog.ErrUnavailable) || !errors.Is(err, catalog.ErrNotFound)) {
-		return nil, err
-	}
 	quorum := n.quorum()
 	confirmed := map[catalog.Digest]bool{}
 	for _, r := range receipts {
 		confirmed[r.Digest] = len(r.Holders) >= quorum
+	}
+	away := func(d catalog.Digest) bool { return !confirmed[d] && !n.outOfReach(d) }
+	if err != nil && (errors.Is(err, catalog.ErrUnavailable) || !errors.Is(err, catalog.ErrNotFound)) && slices.ContainsFunc(digests, away) {
+		return nil, err
 	}
 	for _, d := range digests {
 		if !confirmed[d] {

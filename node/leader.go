@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"symkeep/internal/catalog"
+	"symkeep/internal/fault"
 	"symkeep/internal/gossip"
 	"symkeep/raftfsm"
 )
@@ -80,7 +81,7 @@ func (n *Node) runDuties(ctx context.Context, c *consensus) error {
 	g.Go(func() error { return n.runTicks(ctx) })
 	g.Go(func() error { return n.runVoters(ctx, c) })
 	g.Go(func() error { return n.runUpkeep(ctx) })
-	g.Go(func() error { return n.runAudit(ctx) })
+	g.Go(func() error { return n.runClocks(ctx) })
 	g.Go(func() error { return n.notifier.Run(ctx) })
 	return g.Wait()
 }
@@ -93,21 +94,33 @@ func (n *Node) takeOffice(ctx context.Context, c *consensus, term uint64) error 
 		return fmt.Errorf("barrier: %w", err)
 	}
 	if n.fsm.ClusterID() == "" {
-		create := raftfsm.CreateCluster{ClusterID: n.ClusterID(), Settings: n.cfg.Settings, At: time.Now().UTC()}
+		create := raftfsm.CreateCluster{ClusterID: n.ClusterID(), Settings: n.cfg.Settings, At: fault.Now().UTC()}
 		if _, err := n.propose(ctx, create); err != nil {
 			return err
 		}
 	}
 	if len(n.members()) == 0 { // before anybody who joins can take the founder's name
+		if err := n.raiseNew(ctx); err != nil {
+			return err
+		}
 		if _, err := n.propose(ctx, raftfsm.PutMember{Member: n.self()}); err != nil {
 			return err
 		}
 	}
-	if _, err := n.propose(ctx, raftfsm.Tick{Millis: 1, At: time.Now().UTC()}); err != nil {
+	if _, err := n.propose(ctx, raftfsm.Tick{Millis: 1, At: fault.Now().UTC()}); err != nil {
 		return err
 	}
 	n.readyTerm.Store(term)
 	return nil
+}
+
+// raiseNew gives a new cluster the feature level of its founder at once.
+func (n *Node) raiseNew(ctx context.Context) error {
+	if n.fsm.FeatureLevel() >= raftfsm.MaxFeature {
+		return nil
+	}
+	_, err := n.propose(ctx, raftfsm.RaiseFeature{Level: raftfsm.MaxFeature})
+	return err
 }
 
 // runTicks advances cluster time by this node's monotonic clock.
@@ -117,7 +130,7 @@ func (n *Node) runTicks(ctx context.Context) error {
 		now := time.Now()
 		for millis := now.Sub(last).Milliseconds(); ; millis = 1 {
 			var v raftfsm.TickValue
-			_, err := n.proposeValue(ctx, raftfsm.Tick{Millis: min(max(millis, 1), raftfsm.MaxTick), At: now.UTC()}, &v)
+			_, err := n.proposeValue(ctx, raftfsm.Tick{Millis: min(max(millis, 1), raftfsm.MaxTick), At: fault.Now().UTC()}, &v)
 			if err != nil {
 				break // the next one makes up for it
 			}
@@ -142,7 +155,7 @@ func (n *Node) releaseDeadClaims(ctx context.Context) {
 		if p.Claim == nil || !n.foundDead(p.Claim.Node) {
 			continue
 		}
-		_, err := n.propose(ctx, raftfsm.ReleaseClaim{Package: p.ID, Token: p.Claim.Token, Died: true, At: time.Now().UTC()})
+		_, err := n.propose(ctx, raftfsm.ReleaseClaim{Package: p.ID, Token: p.Claim.Token, Died: true, At: fault.Now().UTC()})
 		if err == nil {
 			n.log.Warn("validator died, package goes to another node", "package", string(p.ID), "node", string(p.Claim.Node))
 		}

@@ -11,6 +11,7 @@ import (
 
 	"symkeep/internal/api"
 	"symkeep/internal/catalog"
+	"symkeep/internal/fault"
 	"symkeep/internal/gossip"
 	"symkeep/raftfsm"
 )
@@ -78,7 +79,7 @@ func (n *Node) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 func (n *Node) self() catalog.Member {
 	return catalog.Member{
 		ID: n.id.Node, Name: n.name, PeerAddr: n.peerAdvertised, HTTPAddr: n.httpAdvertised,
-		GossipAddr: n.gossip.Addr(), Zone: n.cfg.Zone, Version: n.cfg.Version, JoinedAt: time.Now().UTC(),
+		GossipAddr: n.gossip.Addr(), Zone: n.cfg.Zone, Version: n.cfg.Version, JoinedAt: fault.Now().UTC(),
 	}
 }
 
@@ -118,7 +119,7 @@ func (n *Node) announce(ctx context.Context) error {
 			return nil
 		}
 		if c.raft.State() == raft.Leader {
-			_, err := n.AdmitMember(ctx, api.JoinRequest{Member: n.self()})
+			_, err := n.AdmitMember(ctx, api.JoinRequest{Member: n.self(), Feature: raftfsm.MaxFeature})
 			return err
 		}
 	}
@@ -132,7 +133,7 @@ func (n *Node) announce(ctx context.Context) error {
 		if p.Joiner() || p.State != gossip.Alive {
 			continue
 		}
-		r, err := asker.Join(ctx, p.PeerAddr, api.JoinRequest{Member: n.self(), Fresh: n.ClusterID() == ""})
+		r, err := asker.Join(ctx, p.PeerAddr, api.JoinRequest{Member: n.self(), Fresh: n.ClusterID() == "", Feature: raftfsm.MaxFeature})
 		if err != nil {
 			errs = append(errs, fmt.Errorf("member %s: %w", p.Name, err))
 			continue
@@ -178,6 +179,10 @@ func (n *Node) AdmitMember(ctx context.Context, r api.JoinRequest) (api.JoinResp
 	if _, err := n.fsm.Member(m.ID); err != nil && !r.Fresh {
 		return api.JoinResponse{}, fmt.Errorf("node %s (%s) is no member any more: it left or was removed; start it with an empty data directory: %w", m.Name, m.ID, catalog.ErrConflict)
 	}
+	if have := featureOf(r.Feature); have < n.fsm.FeatureLevel() {
+		return api.JoinResponse{}, fmt.Errorf("node %s runs version %s, which understands feature level %d, the cluster uses %d: start it with the version of the others: %w",
+			m.Name, m.Version, have, n.fsm.FeatureLevel(), catalog.ErrConflict)
+	}
 	if err := n.admit(ctx, c, m); err != nil {
 		return api.JoinResponse{}, err
 	}
@@ -212,6 +217,7 @@ func (n *Node) admit(ctx context.Context, c *consensus, m catalog.Member) error 
 	if _, err := n.propose(ctx, raftfsm.PutMember{Member: m, Replaces: replaces}); err != nil {
 		return err
 	}
+	fault.Point("member-added")
 	return n.followTable(ctx, c)
 }
 

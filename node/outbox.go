@@ -4,9 +4,9 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
-	"time"
 
 	"symkeep/internal/catalog"
+	"symkeep/internal/fault"
 	"symkeep/internal/notify"
 	"symkeep/raftfsm"
 )
@@ -15,7 +15,9 @@ import (
 func (n *Node) newNotifier(cluster catalog.ClusterID) (*notify.Worker, error) {
 	cfg := notify.DefaultConfig()
 	cfg.Cluster = cluster
-	return notify.NewWorker(cfg, notify.Deps{Outbox: outbox{n}, Relay: n.relay, Now: time.Now, Jitter: rand.Float64, Log: n.log})
+	return notify.NewWorker(cfg, notify.Deps{
+		Outbox: outbox{n}, Relay: n.relay, Now: fault.Now, Jitter: rand.Float64, Node: n.nodeName, Log: n.log,
+	})
 }
 
 // loadRelay reads where mail goes; nil when this node sends none.
@@ -53,6 +55,9 @@ func (o outbox) Files(_ context.Context, id catalog.PackageID, first, limit int)
 }
 
 func (o outbox) Mark(ctx context.Context, m notify.Mark) error {
+	if m.State == catalog.NoticeSent {
+		fault.Point("mail-sent")
+	}
 	_, err := o.n.propose(ctx, raftfsm.MarkNotice{
 		Seq: m.Seq, State: m.State, Attempts: m.Attempts, DelayMillis: m.Delay.Milliseconds(), Error: m.Error,
 	})

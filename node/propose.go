@@ -32,7 +32,7 @@ func (n *Node) propose(ctx context.Context, cmd raftfsm.Command) (raftfsm.Result
 	ctx, cancel := context.WithTimeout(ctx, proposeTimeout)
 	defer cancel()
 	for {
-		res, err := n.proposeOnce(ctx, b)
+		res, err := n.proposeOnce(ctx, cmd, b)
 		if err == nil {
 			if werr := n.fsm.WaitApplied(ctx, res.Index); werr != nil {
 				return res, fmt.Errorf("log index %d is committed, not yet applied here: %w", res.Index, catalog.ErrUnavailable)
@@ -57,13 +57,16 @@ func retriable(ctx context.Context, err error) bool {
 		errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil
 }
 
-func (n *Node) proposeOnce(ctx context.Context, b []byte) (raftfsm.Result, error) {
+func (n *Node) proposeOnce(ctx context.Context, cmd raftfsm.Command, b []byte) (raftfsm.Result, error) {
 	c := n.consensus()
 	if c == nil {
 		return raftfsm.Result{}, errNoCluster
 	}
 	addr, id := c.raft.LeaderWithID()
 	if id == raft.ServerID(n.id.Node) {
+		if err := n.allowed(cmd); err != nil {
+			return raftfsm.Result{}, err
+		}
 		return n.proposeHere(c, b)
 	}
 	if id == "" {
@@ -90,6 +93,7 @@ var (
 // proposeHere appends to the log of this node, which must lead.
 func (n *Node) proposeHere(c *consensus, b []byte) (raftfsm.Result, error) {
 	f := c.raft.Apply(b, 5*time.Second)
+	n.transfer.note(f.Error())
 	switch err := f.Error(); {
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipLost),
 		errors.Is(err, raft.ErrLeadershipTransferInProgress):
@@ -107,12 +111,19 @@ func (n *Node) proposeHere(c *consensus, b []byte) (raftfsm.Result, error) {
 // Propose commits a command that another node forwarded, without a further hop.
 // Errors wrap api.ErrNotLeader when this node does not lead.
 func (n *Node) Propose(_ context.Context, command []byte) ([]byte, error) {
-	if _, err := raftfsm.Decode(command); err != nil {
+	cmd, err := raftfsm.Decode(command)
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", err, catalog.ErrInvalid)
 	}
 	c := n.consensus()
 	if c == nil || c.raft.State() != raft.Leader {
 		return nil, fmt.Errorf("node %s: %w", n.name, api.ErrNotLeader)
+	}
+	if err := n.allowed(cmd); err != nil {
+		return nil, err
+	}
+	if err := n.roomFor(cmd); err != nil {
+		return nil, err
 	}
 	res, err := n.proposeHere(c, command)
 	if err != nil {

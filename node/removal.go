@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/hashicorp/raft"
-
 	"symkeep/internal/api"
 	"symkeep/internal/catalog"
 	"symkeep/raftfsm"
@@ -49,7 +47,11 @@ func (n *Node) LeaveCluster(ctx context.Context) error {
 	if len(n.members()) == 1 {
 		return fmt.Errorf("node %s is the only member: stop it instead: %w", n.name, catalog.ErrConflict)
 	}
-	if err := n.safeWithout(n.id.Node); err != nil {
+	m, err := n.fsm.Member(n.id.Node)
+	if err != nil {
+		return err
+	}
+	if err := n.dispensable(ctx, m); err != nil {
 		return err
 	}
 	n.leaving.Store(true) // it must not announce itself again
@@ -58,6 +60,7 @@ func (n *Node) LeaveCluster(ctx context.Context) error {
 		return err
 	}
 	n.log.Info("left the cluster", "node", n.name)
+	defer n.finish() // nothing is left to do for this process
 	return n.gossip.Leave(5 * time.Second)
 }
 
@@ -75,54 +78,53 @@ func (n *Node) transferLeadership(c *consensus) error {
 // depart has the leader remove a member, whichever node leads: one that is to be
 // removed itself hands over first. Asking again does no harm.
 func (n *Node) depart(ctx context.Context, id catalog.NodeID) error {
-	c := n.consensus()
-	if c == nil {
-		return errNoCluster
-	}
-	ctx, cancel := context.WithTimeout(ctx, proposeTimeout)
-	defer cancel()
-	for {
-		addr, leader := c.raft.LeaderWithID()
-		err := errNoLeader
-		switch leader {
-		case raft.ServerID(n.id.Node):
-			err = n.MemberLeaves(ctx, id)
-		case "":
-		default:
-			err = n.peers.Leave(ctx, n.peerAddr(catalog.NodeID(leader), string(addr)), id)
-		}
-		if err == nil || !retriable(ctx, err) {
-			return err
-		}
-		if !pause(ctx, proposePause) {
-			return fmt.Errorf("no leader removed member %s: %v: %w", id, err, catalog.ErrUnavailable)
-		}
-	}
+	return n.atLeader(ctx, "remove member "+string(id), func() error { return n.MemberLeaves(ctx, id) },
+		func(addr string) error { return n.peers.Leave(ctx, addr, id) })
 }
 
-// RemoveMember removes a member that will not come back. A living one is refused
-// unless forced.
+// RemoveMember removes a member for good: one that will not come back, or one that
+// has been drained. Unless forced, one that lives must have been drained, and no
+// removal may take the last copy of a blob.
 func (n *Node) RemoveMember(ctx context.Context, r api.NodeRequest) error {
 	m, err := n.memberNamed(r.Node)
 	if err != nil {
 		return err
 	}
-	if !r.Force && !n.gone(m.ID) {
-		return fmt.Errorf("member %s is alive: let it leave with `symkeep cluster leave --server http://%s`, or say --force: %w", m.Name, m.HTTPAddr, catalog.ErrConflict)
+	if r.Force {
+		return n.depart(ctx, m.ID)
 	}
-	if err := n.safeWithout(m.ID); err != nil && !r.Force {
+	if err := n.removable(ctx, m); err != nil { // needs no leader to be seen
+		return err
+	}
+	if err := n.confirmApplied(ctx); err != nil {
+		return err
+	}
+	if err := n.removable(ctx, m); err != nil {
 		return err
 	}
 	return n.depart(ctx, m.ID)
+}
+
+func (n *Node) removable(ctx context.Context, m catalog.Member) error {
+	if n.gone(m.ID) {
+		return n.noLastCopies(ctx, m)
+	}
+	if err := n.dispensable(ctx, m); err != nil {
+		return err
+	}
+	if !m.Draining && m.ID != n.id.Node {
+		return fmt.Errorf("member %s is alive: let it leave with `symkeep cluster leave --server http://%s`, or drain it first, or say --force: %w", m.Name, m.HTTPAddr, catalog.ErrConflict)
+	}
+	return nil
 }
 
 // MemberLeaves removes a member from raft and then from the table. Errors wrap
 // api.ErrNotLeader when this node does not lead, and when it is the one to go: then
 // it has handed leadership over, and the next leader is to be asked.
 func (n *Node) MemberLeaves(ctx context.Context, id catalog.NodeID) error {
-	c := n.consensus()
-	if c == nil || c.raft.State() != raft.Leader || n.readyTerm.Load() != c.raft.CurrentTerm() {
-		return fmt.Errorf("node %s: %w", n.name, api.ErrNotLeader)
+	c, err := n.inOffice()
+	if err != nil {
+		return err
 	}
 	n.memberMu.Lock()
 	defer n.memberMu.Unlock()
@@ -141,7 +143,7 @@ func (n *Node) MemberLeaves(ctx context.Context, id catalog.NodeID) error {
 	if err := n.takeVote(ctx, c, id); err != nil {
 		return err
 	}
-	_, err := n.propose(ctx, raftfsm.RemoveMember{ID: id})
+	_, err = n.propose(ctx, raftfsm.RemoveMember{ID: id})
 	return err
 }
 
@@ -162,29 +164,4 @@ func (n *Node) memberNamed(name string) (catalog.Member, error) {
 		}
 	}
 	return catalog.Member{}, fmt.Errorf("member %q: `symkeep cluster status` lists them: %w", name, catalog.ErrNotFound)
-}
-
-// safeWithout refuses to lose the last copy of a blob with a member.
-func (n *Node) safeWithout(id catalog.NodeID) error {
-	lost := 0
-	var after catalog.Digest
-	for {
-		blobs, next, err := n.fsm.BlobsBelow(2, after, 1000)
-		if err != nil {
-			return err
-		}
-		for _, b := range blobs {
-			if len(b.Holders) == 1 && b.Holders[0] == id {
-				lost++
-			}
-		}
-		if next.IsZero() {
-			break
-		}
-		after = next
-	}
-	if lost > 0 {
-		return fmt.Errorf("member %s holds the only copy of %d blobs: drain it first, and wait until `symkeep cluster status` is healthy: %w", id, lost, catalog.ErrConflict)
-	}
-	return nil
 }

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -13,7 +11,9 @@ import (
 
 	"symkeep/internal/api"
 	"symkeep/internal/catalog"
+	"symkeep/internal/fault"
 	"symkeep/internal/gossip"
+	"symkeep/raftfsm"
 	"symkeep/symhttp"
 )
 
@@ -22,7 +22,10 @@ const statusTimeout = time.Second
 
 // PeerStatus is what this node says of itself to other members.
 func (n *Node) PeerStatus(context.Context) (api.PeerStatus, error) {
-	st := api.PeerStatus{ID: n.id.Node, Name: n.name, Version: n.cfg.Version, AppliedIndex: n.fsm.AppliedIndex()}
+	st := api.PeerStatus{
+		ID: n.id.Node, Name: n.name, Version: n.cfg.Version, AppliedIndex: n.fsm.AppliedIndex(),
+		Feature: raftfsm.MaxFeature, Disk: n.diskStatus(), Alarms: n.localAlarms(),
+	}
 	var err error
 	if st.Hashes, err = n.catalogHashes(); err != nil {
 		return st, err
@@ -33,20 +36,23 @@ func (n *Node) PeerStatus(context.Context) (api.PeerStatus, error) {
 		st.Term, st.LastIndex = c.raft.CurrentTerm(), c.raft.LastIndex()
 		st.Leader, st.IsLeader = catalog.NodeID(leader), c.raft.State() == raft.Leader
 	}
-	repl, err := n.repl.Status()
-	if err != nil {
-		return st, err
+	repl := n.replStatus()
+	if repl.Err != "" {
+		return st, errors.New(repl.Err)
 	}
-	st.Missing = repl.Missing
-	blobs, _, err := n.blobs.Totals()
-	st.Blobs = int(blobs)
+	st.Repl = &repl
+	st.Missing, st.MissBytes, st.Queue, st.Orphans = repl.Missing, repl.MissBytes, repl.Queue, repl.Orphans
+	st.Quarantined = repl.Scrub.Quarantined
+	st.Holds, st.HoldsBytes, err = n.blobs.Totals()
+	st.Blobs = int(st.Holds)
+	st.Now = fault.Now().UnixMilli() // last, near the moment at which the asker has it
 	return st, err
 }
 
 // ClusterStatus describes the cluster as this node sees it, after asking every
 // member about itself.
 func (n *Node) ClusterStatus(ctx context.Context) (api.ClusterStatus, error) {
-	st := api.ClusterStatus{ClusterID: n.ClusterID(), Nodes: []api.NodeStatus{}}
+	st := api.ClusterStatus{ClusterID: n.ClusterID(), Nodes: []api.NodeStatus{}, Alarms: []catalog.Alarm{}}
 	c := n.consensus()
 	if c == nil {
 		st.Reasons = []string{errNoCluster.Error()}
@@ -54,10 +60,19 @@ func (n *Node) ClusterStatus(ctx context.Context) (api.ClusterStatus, error) {
 	}
 	_, leader := c.raft.LeaderWithID()
 	st.Leader, st.Term, st.Commit = catalog.NodeID(leader), c.raft.CurrentTerm(), c.raft.CommitIndex()
-	st.Replicas = n.settings().Replicas
+	settings := n.settings()
+	st.Replicas, st.Paused = settings.Replicas, settings.RepairPaused
+	st.Feature, st.Layout, st.Moving, st.Frozen = n.fsm.FeatureLevel(), n.fsm.Layout().Version, len(n.fsm.KeptLayouts()), n.fsm.FrozenFor()
 	roles := serverRoles(c)
+	views := n.askMembers(ctx)
 	var said []api.PeerStatus
-	st.Nodes, said = n.nodeStatuses(ctx, roles)
+	for _, v := range views {
+		if v.answered {
+			said = append(said, v.said)
+		}
+		st.Nodes = append(st.Nodes, n.nodeStatus(ctx, v, cmp.Or(roles[v.member.ID], "nonvoter"), st.Commit))
+	}
+	st.Alarms = mergeAlarms(n.fsm.Alarms(), said)
 	counts := n.fsm.Counts()
 	st.Blobs, st.MailQueue, st.Packages = counts.Blobs, counts.PendingNotices, map[string]int{}
 	for state, k := range counts.Packages {
@@ -86,7 +101,19 @@ func serverRoles(c *consensus) map[catalog.NodeID]string {
 	return roles
 }
 
-func (n *Node) nodeStatuses(ctx context.Context, roles map[catalog.NodeID]string) ([]api.NodeStatus, []api.PeerStatus) {
+// A memberView is what this node knows of a member by gossip, and by asking it.
+type memberView struct {
+	member   catalog.Member
+	state    string
+	contact  time.Duration // since it was last heard of; negative when never
+	answered bool
+	said     api.PeerStatus // zero unless it answered
+	skew     time.Duration  // its wall clock less that of this node
+	maybe    time.Duration  // skew may be off by as much
+}
+
+// askMembers asks every member about itself, for a second at most.
+func (n *Node) askMembers(ctx context.Context) []memberView {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
 	peers := map[catalog.NodeID]gossip.Peer{}
@@ -94,109 +121,104 @@ func (n *Node) nodeStatuses(ctx context.Context, roles map[catalog.NodeID]string
 		peers[p.NodeID] = p
 	}
 	members := n.members()
-	out, said := make([]api.NodeStatus, len(members)), make([]api.PeerStatus, len(members))
-	var wg sync.WaitGroup
+	views := make([]memberView, len(members))
+	var asking sync.WaitGroup
 	for i, m := range members {
-		out[i] = api.NodeStatus{
-			ID: m.ID, Name: m.Name, Role: cmp.Or(roles[m.ID], "nonvoter"), State: string(gossip.Dead), HTTPAddr: m.HTTPAddr, PeerAddr: m.PeerAddr,
-			GossipAddr: m.GossipAddr, Zone: m.Zone, Version: m.Version, Synced: m.Synced, JoinedAt: m.JoinedAt, LastContact: -1,
-		}
-		wg.Go(func() { said[i] = n.askNode(ctx, &out[i], m, peers[m.ID]) })
+		asking.Go(func() { views[i] = n.askMember(ctx, m, peers[m.ID]) })
 	}
-	wg.Wait()
-	return out, said
+	asking.Wait()
+	return views
 }
 
-// askNode fills in what gossip and the node itself say, and returns the latter.
-func (n *Node) askNode(ctx context.Context, s *api.NodeStatus, m catalog.Member, p gossip.Peer) (st api.PeerStatus) {
+func (n *Node) askMember(ctx context.Context, m catalog.Member, p gossip.Peer) memberView {
+	v := memberView{member: m, state: string(gossip.Dead), contact: -1}
 	var err error
+	asked := fault.Now()
+	begun := time.Now()
 	if m.ID == n.id.Node {
-		s.State, s.LastContact = string(gossip.Alive), 0
-		st, err = n.PeerStatus(ctx)
+		v.state, v.contact = string(gossip.Alive), 0
+		v.said, err = n.PeerStatus(ctx)
 	} else {
 		if p.State != "" {
-			s.State, s.LastContact = string(p.State), time.Since(p.LastSeen).Milliseconds()
+			v.state, v.contact = string(p.State), time.Since(p.LastSeen)
 		}
 		if p.State == gossip.Dead || p.State == gossip.Left {
-			return st
+			return v
 		}
-		st, err = n.peers.Status(ctx, n.peerAddr(m.ID, m.PeerAddr))
+		v.said, err = n.peers.Status(ctx, n.peerAddr(m.ID, m.PeerAddr))
 	}
+	took := time.Since(begun)
 	if err != nil {
-		if s.State == string(gossip.Alive) {
-			s.State = string(gossip.Suspect)
+		if v.state == string(gossip.Alive) {
+			v.state = string(gossip.Suspect)
 		}
-		return api.PeerStatus{}
+		v.said = api.PeerStatus{}
+		return v
 	}
-	if s.State != string(gossip.Alive) && s.State != string(gossip.Suspect) {
-		s.State = string(gossip.Alive) // it answers; gossip is only late
+	v.answered = true
+	if v.state != string(gossip.Suspect) {
+		v.state = string(gossip.Alive) // it answers; gossip is only late
 	}
-	s.AppliedIndex, s.Missing, s.Version = st.AppliedIndex, st.Missing, st.Version
+	if v.said.Now > 0 {
+		v.skew, v.maybe = time.UnixMilli(v.said.Now).Sub(asked.Add(took/2)), took/2+time.Millisecond
+	}
+	return v
+}
+
+// nodeStatus is the line of a member in the status of the cluster.
+func (n *Node) nodeStatus(ctx context.Context, v memberView, role string, commit uint64) api.NodeStatus {
+	m, said := v.member, v.said
+	s := api.NodeStatus{
+		ID: m.ID, Name: m.Name, Role: role, State: v.state, HTTPAddr: m.HTTPAddr, PeerAddr: m.PeerAddr,
+		GossipAddr: m.GossipAddr, Zone: m.Zone, Version: m.Version, Synced: m.Synced, JoinedAt: m.JoinedAt, LastContact: -1,
+		Weight: cmp.Or(m.Weight, catalog.DefaultWeight), Maintenance: n.maintained(m).Milliseconds(),
+	}
+	if v.contact >= 0 {
+		s.LastContact = v.contact.Milliseconds()
+	}
+	if m.Draining {
+		progress := n.drainProgress(ctx, m)
+		s.Drain = &progress
+	}
+	if !v.answered {
+		return s
+	}
 	if m.Draining {
 		s.State = "draining"
 	}
-	return st
+	s.Version, s.AppliedIndex, s.Feature = said.Version, said.AppliedIndex, featureOf(said.Feature)
+	if commit > said.AppliedIndex {
+		s.Lag = commit - said.AppliedIndex
+	}
+	s.Missing, s.MissBytes, s.Holds, s.HoldsBytes = said.Missing, said.MissBytes, said.Holds, said.HoldsBytes
+	s.Queue, s.Quarantined, s.Orphans, s.Disk = said.Queue, said.Quarantined, said.Orphans, said.Disk
+	if v.skew.Abs() > v.maybe {
+		s.Clock = v.skew.Milliseconds()
+	}
+	return s
 }
 
-// judgeHealth computes how many members may fail, and why the cluster is not as
-// it should be. Neither a vote nor a copy of a node that is away or has not
-// completed its first copy counts.
-func (n *Node) judgeHealth(st *api.ClusterStatus, roles map[catalog.NodeID]string) {
-	voters, firmVoters, infirm, eligible, usable := 0, 0, 0, 0, 0
-	for _, role := range roles { // a server without a row has its vote nevertheless
-		if role == "voter" {
-			voters++
+// mergeAlarms adds what the members say of this moment to the alarms that stand.
+func mergeAlarms(standing []catalog.Alarm, said []api.PeerStatus) []catalog.Alarm {
+	type about struct {
+		node catalog.NodeID
+		code catalog.AlarmCode
+	}
+	seen := map[about]bool{}
+	out := []catalog.Alarm{}
+	for _, a := range standing {
+		seen[about{a.Node, a.Code}] = true
+		out = append(out, a)
+	}
+	for _, st := range said {
+		for _, a := range st.Alarms {
+			if k := (about{a.Node, a.Code}); !seen[k] {
+				seen[k] = true
+				out = append(out, a)
+			}
 		}
 	}
-	var reasons []string
-	for _, s := range st.Nodes {
-		alive := s.State == string(gossip.Alive) || s.State == "draining"
-		if !alive {
-			reasons = append(reasons, fmt.Sprintf("node %s is %s", s.Name, s.State))
-		}
-		if roles[s.ID] == "" {
-			reasons = append(reasons, fmt.Sprintf("node %s gets no log yet", s.Name))
-		}
-		if alive && !s.Synced {
-			reasons = append(reasons, fmt.Sprintf("node %s has not completed its first copy: %d blobs missing", s.Name, s.Missing))
-		}
-		switch firm := alive && s.Synced; {
-		case !firm:
-			infirm++
-		case s.Role == "voter":
-			firmVoters++
-		}
-		if s.Role == "voter" || alive {
-			eligible++
-		}
-		if s.State != "draining" {
-			usable++
-		}
-	}
-	leads := func(s api.NodeStatus) bool { return s.ID == st.Leader }
-	switch {
-	case st.Leader == "":
-		reasons = append(reasons, "there is no leader: packages cannot be pushed")
-	case !slices.ContainsFunc(st.Nodes, leads):
-		reasons = append(reasons, fmt.Sprintf("the leader %s is not in the member table", st.Leader))
-	}
-	if want := targetVoters(eligible); voters < want && voters > 0 {
-		reasons = append(reasons, fmt.Sprintf("%d of %d votes given: a node is catching up", voters, want))
-	}
-	want := min(st.Replicas, max(usable, 1))
-	if st.Under = n.fsm.UnderReplicated(want); st.Under > 0 {
-		reasons = append(reasons, fmt.Sprintf("%d of %d blobs have fewer than %d copies", st.Under, st.Blobs, want))
-	}
-	st.Tolerates = max(0, firmVoters-(voters/2+1))
-	if fewest, ok := n.fsm.MinHolders(); ok { // those that do not count may be among the holders
-		st.Tolerates = max(0, min(st.Tolerates, fewest-1-infirm))
-	}
-	st.Reasons, st.Healthy = reasons, len(reasons) == 0
-}
-
-// Live reports whether the node's own parts work.
-func (n *Node) Live(context.Context) []symhttp.Check {
-	return []symhttp.Check{{Name: "node"}}
+	return out
 }
 
 // Ready reports whether the node can do what it is asked for.
@@ -217,9 +239,5 @@ func (n *Node) Ready(ctx context.Context, p symhttp.Purpose) []symhttp.Check {
 	lctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
 	checks = append(checks, symhttp.Check{Name: "leader", Err: n.confirmApplied(lctx)})
-	release, err := n.blobs.Reserve(1 << 20)
-	if err == nil {
-		release()
-	}
-	return append(checks, symhttp.Check{Name: "disk", Err: err})
+	return append(checks, symhttp.Check{Name: "disk", Err: n.diskReady()})
 }

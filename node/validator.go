@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io/fs"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"symkeep/internal/api"
 	"symkeep/internal/catalog"
+	"symkeep/internal/fault"
 	"symkeep/internal/gossip"
 	"symkeep/raftfsm"
 )
@@ -78,7 +81,7 @@ func (n *Node) releaseOwnClaims(ctx context.Context) (died bool) {
 			continue
 		}
 		died = true
-		_, err := n.propose(ctx, raftfsm.ReleaseClaim{Package: p.ID, Token: p.Claim.Token, Died: true, At: time.Now().UTC()})
+		_, err := n.propose(ctx, raftfsm.ReleaseClaim{Package: p.ID, Token: p.Claim.Token, Died: true, At: fault.Now().UTC()})
 		n.log.Warn("this node died while it validated a package, which goes back to the queue", "package", string(p.ID), "err", err)
 	}
 	return died
@@ -112,6 +115,7 @@ func (n *Node) validateNext(ctx context.Context, seen map[catalog.PackageID]time
 		if err != nil {
 			continue // another node was faster, or there is no leader
 		}
+		fault.Point("claim-taken")
 		delete(seen, p.ID)
 		n.validateClaimed(ctx, p, claim.Token)
 		return true
@@ -170,8 +174,22 @@ func (n *Node) validateClaimed(ctx context.Context, p catalog.Package, token uin
 	}
 	rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	n.propose(rctx, raftfsm.ReleaseClaim{Package: p.ID, Token: token, Died: errors.Is(err, errChildDied), At: time.Now().UTC()})
+	n.propose(rctx, raftfsm.ReleaseClaim{Package: p.ID, Token: token, Died: ctx.Err() == nil && countsAgainst(err), At: fault.Now().UTC()})
+	if errors.As(err, new(*fs.PathError)) { // a disk or a program of this node: others first
+		pause(ctx, deathPause)
+	}
 	pause(ctx, claimTurn)
+}
+
+// countsAgainst reports whether a validation that failed so is an attempt: after
+// three of them the package is stuck, and a person is told. That the cluster was not
+// there, or that this node cannot start a validator, says nothing about the package.
+func countsAgainst(err error) bool {
+	var file *fs.PathError
+	if errors.As(err, &file) && file.Op == "fork/exec" {
+		return false
+	}
+	return !errors.Is(err, catalog.ErrUnavailable) && !errors.Is(err, catalog.ErrFull) && !errors.Is(err, api.ErrNotLeader)
 }
 
 // keepClaim renews the claim until ctx ends. Losing it ends the work.
@@ -199,9 +217,11 @@ func (n *Node) judge(ctx context.Context, p catalog.Package, token uint64) (raft
 	if err := n.proposeReports(ctx, p.ID, token, report.Files); err != nil {
 		return v, err
 	}
+	fault.Point("verdict-before-propose")
 	_, err = n.proposeValue(ctx, raftfsm.RecordVerdict{
-		Package: p.ID, Token: token, Files: len(report.Files), Findings: report.Findings, At: time.Now().UTC(),
+		Package: p.ID, Token: token, Files: len(report.Files), Findings: report.Findings, At: fault.Now().UTC(),
 	}, &v)
+	fault.Point("verdict-after-propose")
 	return v, err
 }
 

@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 
 	"symkeep/internal/catalog"
+	"symkeep/internal/fault"
+	"symkeep/internal/gossip"
 )
 
 // This file keeps the raft configuration in line with the member table, which
@@ -122,34 +125,118 @@ func configError(what string, err error) error {
 	return fmt.Errorf("raft configuration: %s: %v: %w", what, err, catalog.ErrUnavailable)
 }
 
-// balanceVoters promotes non-voters that have caught up, so that the voters are
-// the largest odd number up to maxVoters. It makes one change at most. The caller
-// holds memberMu and leads.
+// demoteAfter is how long a voter must have been dead before another node gets its
+// vote.
+const demoteAfter = 10 * time.Minute
+
+// balanceVoters makes at most one change towards the largest odd number of voters
+// that are alive, up to maxVoters. The caller holds memberMu and leads.
+//
+// A vote moves from a dead voter to a node that waits for one in two rounds: it is
+// taken first, because a newcomer that fails between the rounds would otherwise be
+// one more vote that is missing. Without anybody to give it to, a dead voter keeps
+// its vote: taking it would only make the majority smaller, and let the last node
+// decide alone what nobody else has.
+//
+// An even number of voters needs one more of them to agree than the odd number below
+// it, and survives no more failures: so one of four loses its vote, if no node waits
+// for a fifth. Two keep theirs, although either one's failure stops all writes: with
+// a single vote, what was acknowledged would be in the log of one disk.
 func (n *Node) balanceVoters(ctx context.Context, c *consensus) error {
+	return n.balanceVotersAfter(ctx, c, demoteAfter)
+}
+
+func (n *Node) balanceVotersAfter(ctx context.Context, c *consensus, dead time.Duration) error {
 	f := c.raft.GetConfiguration()
 	if err := f.Error(); err != nil {
 		return configError("read", err)
 	}
-	var others []raft.Server
-	for _, s := range f.Configuration().Servers {
-		if s.Suffrage != raft.Voter {
+	servers := f.Configuration().Servers
+	var voters, others []raft.Server
+	for _, s := range servers {
+		if s.Suffrage == raft.Voter {
+			voters = append(voters, s)
+		} else {
 			others = append(others, s)
 		}
 	}
-	voters := len(f.Configuration().Servers) - len(others)
-	if voters >= targetVoters(voters+len(others)) {
+	lost, isLost := n.lostVoter(voters, dead)
+	even := len(voters) >= 4 && len(voters)%2 == 0
+	if len(voters) >= targetVoters(len(servers)) && !isLost && !even {
 		return nil
 	}
 	waiting := n.caughtUp(ctx, c, others)
-	if len(waiting) == 0 || voters >= targetVoters(voters+len(waiting)) {
-		return nil
+	switch {
+	case isLost && (len(waiting) > 0 || even):
+		return n.demote(c, servers, lost, f.Index())
+	case len(waiting) > 0 && len(voters) < targetVoters(len(voters)+len(waiting)):
+		return n.promote(c, waiting[0], f.Index())
+	case even && len(waiting) == 0:
+		return n.demote(c, servers, n.sparedVoter(voters), f.Index())
 	}
-	return n.promote(c, waiting[0], f.Index())
+	return nil
+}
+
+// lostVoter returns a voter that has been dead for so long, unless that is planned.
+func (n *Node) lostVoter(voters []raft.Server, dead time.Duration) (raft.Server, bool) {
+	for _, s := range voters {
+		id := catalog.NodeID(s.ID)
+		m, err := n.fsm.Member(id)
+		if err == nil && n.maintained(m) > 0 {
+			continue
+		}
+		if id != n.id.Node && n.deadFor(id) >= dead {
+			return s, true
+		}
+	}
+	return raft.Server{}, false
+}
+
+// deadFor returns how long this node has known another one to be dead. One that it
+// has never heard of has been away since this node's start at least.
+func (n *Node) deadFor(id catalog.NodeID) time.Duration {
+	for _, p := range n.gossip.Peers() {
+		if p.NodeID != id {
+			continue
+		}
+		if p.State != gossip.Dead && p.State != gossip.Left {
+			return 0
+		}
+		return time.Since(p.LastSeen)
+	}
+	return time.Since(n.started)
+}
+
+// sparedVoter is the one of several living voters that is missed least: one that
+// drains, else any but this node.
+func (n *Node) sparedVoter(voters []raft.Server) raft.Server {
+	spared := voters[0]
+	for _, s := range voters {
+		m, err := n.fsm.Member(catalog.NodeID(s.ID))
+		switch {
+		case s.ID == raft.ServerID(n.id.Node):
+		case err == nil && m.Draining:
+			return s
+		default:
+			spared = s
+		}
+	}
+	return spared
+}
+
+func (n *Node) demote(c *consensus, servers []raft.Server, s raft.Server, index uint64) error {
+	if err := n.majorityWithout(servers, catalog.NodeID(s.ID)); err != nil {
+		return err
+	}
+	n.log.Warn("taking a node's vote", "peer", string(s.ID), "node", n.nodeName(catalog.NodeID(s.ID)))
+	return configError("demote", c.raft.DemoteVoter(s.ID, index, configTimeout).Error())
 }
 
 func (n *Node) promote(c *consensus, s raft.Server, index uint64) error {
 	n.log.Info("giving a node its vote", "node", string(s.ID))
-	return configError("promote", c.raft.AddVoter(s.ID, s.Address, index, configTimeout).Error())
+	err := configError("promote", c.raft.AddVoter(s.ID, s.Address, index, configTimeout).Error())
+	fault.Point("vote-given")
+	return err
 }
 
 // heirNeeded gives a non-voter the vote if there is no other voter that could lead

@@ -54,6 +54,29 @@ func TestCalls(t *testing.T) {
 		{"leave", func() (any, error) { return nil, c.ClusterLeave(ctx) }},
 		{"remove n2 true", func() (any, error) { return nil, c.ClusterRemove(ctx, api.NodeRequest{Node: "n2", Force: true}) }},
 		{"drain n2 true", func() (any, error) { return nil, c.ClusterDrain(ctx, api.NodeRequest{Node: "n2", Undo: true}) }},
+		{"maintenance n2 60000 false", func() (any, error) {
+			return nil, c.Maintenance(ctx, api.NodeRequest{Node: "n2", For: 60_000})
+		}},
+		{`transfer ""`, func() (any, error) { return nil, c.TransferLeader(ctx, api.NodeRequest{}) }},
+		{`transfer "n2"`, func() (any, error) { return nil, c.TransferLeader(ctx, api.NodeRequest{Node: "n2"}) }},
+		{"check", func() (any, error) { return c.Check(ctx) }},
+		{"clear n2 bit-rot", func() (any, error) {
+			return nil, c.ClearAlarms(ctx, api.AlarmRequest{Node: "n2", Code: catalog.AlarmBitRot})
+		}},
+		{"plan map[] 0", func() (any, error) { return c.Layout(ctx) }},
+		{"plan map[n2:50] 2", func() (any, error) {
+			return c.PlanLayout(ctx, api.LayoutRequest{Weights: map[string]int{"n2": 50}, Replicas: 2})
+		}},
+		{"apply map[n2:50] on 4", func() (any, error) {
+			return c.ApplyLayout(ctx, api.LayoutRequest{Weights: map[string]int{"n2": 50}, Base: 4})
+		}},
+		{"repl", func() (any, error) { return c.Repl(ctx) }},
+		{"set repl true true [n2]", func() (any, error) {
+			yes := true
+			return c.SetRepl(ctx, api.ReplRequest{Paused: &yes, Scrub: true, Nodes: []string{"n2"}})
+		}},
+		{"feature", func() (any, error) { return c.Feature(ctx) }},
+		{"raise 2", func() (any, error) { return c.RaiseFeature(ctx, api.FeatureRequest{Level: 2}) }},
 	} {
 		if _, err := tt.call(); err != nil || w.last() != tt.want {
 			t.Errorf("call = %q, %v, want %q", w.last(), err, tt.want)
@@ -103,6 +126,10 @@ func TestCallErrors(t *testing.T) {
 		{"find nothing", "GET", "/api/v1/find", "", 400, "parameter q"},
 		{"join nobody", "POST", "/api/v1/cluster/join", "{}", 400, "0 gossip addresses"},
 		{"remove nobody", "POST", "/api/v1/cluster/remove", "{}", 400, "no node named"},
+		{"maintain nobody", "POST", "/api/v1/cluster/maintenance", `{"for_ms":1}`, 400, "no node named"},
+		{"plan nothing", "POST", "/api/v1/cluster/layout/plan", "", 400, "empty"},
+		{"weights of text", "POST", "/api/v1/cluster/layout/apply", `{"weights":{"a":"b"}}`, 400, "weights"},
+		{"clear by GET", "GET", "/api/v1/cluster/alarms/clear", "", 405, "POST"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := dial(t, addr)

@@ -28,26 +28,27 @@ type agents struct {
 }
 
 func (a *agents) routes() table {
-	return newTable(
-		route{"POST", "/api/v1/packages", a.openPackage},
-		route{"GET", "/api/v1/packages", a.listPackages},
-		route{"GET", "/api/v1/packages/*", a.onPackage(a.packageStatus)},
-		route{"POST", "/api/v1/packages/*/files", a.onPackage(a.addFiles)},
-		route{"GET", "/api/v1/packages/*/files", a.onPackage(a.listFiles)},
-		route{"PUT", "/api/v1/packages/*/blobs/*", a.upload},
-		route{"HEAD", "/api/v1/packages/*/blobs/*", a.uploadState},
-		route{"POST", "/api/v1/packages/*/commit", a.onPackage(a.commitPackage)},
-		route{"POST", "/api/v1/packages/*/lease", a.onPackage(plain(a.Ingest.RenewLease))},
-		route{"POST", "/api/v1/packages/*/delete", a.onPackage(a.deletePackage)},
-		route{"POST", "/api/v1/packages/*/undelete", a.onPackage(plain(a.Keeper.UndeletePackage))},
-		route{"POST", "/api/v1/packages/*/retry", a.onPackage(plain(a.Keeper.RetryPackage))},
-		route{"GET", "/api/v1/find", a.find},
-		route{"GET", "/api/v1/cluster", a.clusterStatus},
-		route{"POST", "/api/v1/cluster/join", a.joinCluster},
-		route{"POST", "/api/v1/cluster/leave", a.leaveCluster},
-		route{"POST", "/api/v1/cluster/remove", a.onMember(a.Cluster.RemoveMember)},
-		route{"POST", "/api/v1/cluster/drain", a.onMember(a.Cluster.DrainMember)},
-	)
+	routes := []route{
+		{"POST", "/api/v1/packages", a.openPackage},
+		{"GET", "/api/v1/packages", a.listPackages},
+		{"GET", "/api/v1/packages/*", a.onPackage(a.packageStatus)},
+		{"POST", "/api/v1/packages/*/files", a.onPackage(a.addFiles)},
+		{"GET", "/api/v1/packages/*/files", a.onPackage(a.listFiles)},
+		{"PUT", "/api/v1/packages/*/blobs/*", a.upload},
+		{"HEAD", "/api/v1/packages/*/blobs/*", a.uploadState},
+		{"POST", "/api/v1/packages/*/commit", a.onPackage(a.commitPackage)},
+		{"POST", "/api/v1/packages/*/lease", a.onPackage(plain(a.Ingest.RenewLease))},
+		{"POST", "/api/v1/packages/*/delete", a.onPackage(a.deletePackage)},
+		{"POST", "/api/v1/packages/*/undelete", a.onPackage(plain(a.Keeper.UndeletePackage))},
+		{"POST", "/api/v1/packages/*/retry", a.onPackage(plain(a.Keeper.RetryPackage))},
+		{"GET", "/api/v1/find", a.find},
+		{"GET", "/api/v1/cluster", a.clusterStatus},
+		{"POST", "/api/v1/cluster/join", a.joinCluster},
+		{"POST", "/api/v1/cluster/leave", a.leaveCluster},
+		{"POST", "/api/v1/cluster/remove", a.onMember(a.Cluster.RemoveMember)},
+		{"POST", "/api/v1/cluster/drain", a.onMember(a.Cluster.DrainMember)},
+	}
+	return newTable(append(routes, a.operatorRoutes()...)...)
 }
 
 // onPackage reads the package id of the path and answers with what f returns.

@@ -30,6 +30,7 @@ type Peer struct {
 	Consensus Consensus
 	Copies    Copies
 	Admission Admission
+	Orders    Orders
 }
 
 // peers answers /peer/v1.
@@ -41,7 +42,7 @@ type peers struct {
 // NewPeer returns the server of /peer/v1 for connections that showed this
 // cluster's id. They must be bare *net.TCPConn for sendfile to work.
 func NewPeer(cfg Config, p Peer) (*Server, error) {
-	if p.Consensus == nil || p.Copies == nil || p.Admission == nil {
+	if p.Consensus == nil || p.Copies == nil || p.Admission == nil || p.Orders == nil {
 		return nil, errors.New("http server: a part of Peer is missing")
 	}
 	s, err := newServer(cfg, p.Log, p.Self)
@@ -58,6 +59,10 @@ func NewPeer(cfg Config, p Peer) (*Server, error) {
 		route{"POST", "/peer/v1/have", h.have},
 		route{"GET", "/peer/v1/blobs/*", h.blob},
 		route{"POST", "/peer/v1/blobs/*/fetch", h.fetch},
+		route{"GET", "/peer/v1/check", h.checkNode},
+		route{"POST", "/peer/v1/scrub", h.scrubNow},
+		route{"POST", "/peer/v1/transfer-leader", h.handOver},
+		route{"POST", "/peer/v1/feature", h.raiseLevel},
 		s.joinRoute(p.Admission),
 	)
 	s.handle(func(rc *fasthttp.RequestCtx) { s.serve(rc, t, rawPath(rc)) })

@@ -37,7 +37,7 @@ func (h handed) Close() error { return nil }
 // startPeer runs the peer and the join server on one address.
 func startPeer(t testing.TB, w *world, cfg symhttp.Config) (addr string) {
 	t.Helper()
-	peer, err := symhttp.NewPeer(cfg, symhttp.Peer{Log: testLog(t), Self: w, Consensus: w, Copies: w, Admission: w})
+	peer, err := symhttp.NewPeer(cfg, symhttp.Peer{Log: testLog(t), Self: w, Consensus: w, Copies: w, Admission: w, Orders: w})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,6 +111,12 @@ func TestPeerCalls(t *testing.T) {
 			r, err := c.Lookup(ctx, addr, []symid.IndexKey{"a\x00", "b"})
 			return r.Index, err
 		}, "lookup [6100 62]", "5"},
+		{func() (any, error) { r, err := c.Check(ctx, addr, []catalog.NodeID{"n2", node}); return r.NowMS, err },
+			"check node [n2 " + string(node) + "]", "8"},
+		{func() (any, error) { return nil, c.Scrub(ctx, addr) }, "scrub", "<nil>"},
+		{func() (any, error) { return nil, c.TransferLeader(ctx, addr, "") }, `hand over ""`, "<nil>"},
+		{func() (any, error) { return nil, c.TransferLeader(ctx, addr, node) }, `hand over "` + string(node) + `"`, "<nil>"},
+		{func() (any, error) { return nil, c.RaiseFeature(ctx, addr, api.FeatureRequest{Level: 2}) }, "level 2", "<nil>"},
 		{func() (any, error) { return nil, c.Leave(ctx, addr, node) }, "leaves " + string(node), "<nil>"},
 		{func() (any, error) {
 			r, err := c.Join(ctx, addr, api.JoinRequest{Member: catalog.Member{Name: "n4"}})

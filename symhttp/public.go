@@ -31,6 +31,9 @@ type Public struct {
 	Packages Packages
 	Keeper   Keeper
 	Cluster  Cluster
+	Operator Operator
+	Layouts  Layouts
+	Tuning   Tuning
 }
 
 // public routes the requests of the public address.
@@ -46,7 +49,8 @@ type public struct {
 // NewPublic returns the server of debuggers, agents and people.
 func NewPublic(cfg Config, p Public) (*Server, error) {
 	if p.Locator == nil || p.Blobs == nil || p.Health == nil || p.Ingest == nil ||
-		p.Uploads == nil || p.Packages == nil || p.Keeper == nil || p.Cluster == nil {
+		p.Uploads == nil || p.Packages == nil || p.Keeper == nil || p.Cluster == nil ||
+		p.Operator == nil || p.Layouts == nil || p.Tuning == nil {
 		return nil, errors.New("http server: a part of Public is missing")
 	}
 	s, err := newServer(cfg, p.Log, p.Self)

@@ -139,6 +139,35 @@ type Cluster interface {
 	DrainMember(ctx context.Context, r api.NodeRequest) error
 }
 
+// Operator is what an operator asks of a cluster beside its membership.
+type Operator interface {
+	// MaintainMember announces that a member will be away, or takes that back.
+	MaintainMember(ctx context.Context, r api.NodeRequest) error
+	// TransferLeader returns once another node leads: the named one if any is.
+	TransferLeader(ctx context.Context, r api.NodeRequest) error
+	// CheckCluster looks for what would go wrong next.
+	CheckCluster(ctx context.Context) (api.CheckReport, error)
+	ClearAlarms(ctx context.Context, r api.AlarmRequest) error
+}
+
+// Layouts shows and changes where copies belong.
+type Layouts interface {
+	// PlanLayout changes nothing; the zero request describes the present layout.
+	PlanLayout(ctx context.Context, r api.LayoutRequest) (api.LayoutPlan, error)
+	// ApplyLayout changes weights and the number of replicas. An error that wraps
+	// catalog.ErrConflict says that the layout is not the one planned on.
+	ApplyLayout(ctx context.Context, r api.LayoutRequest) (api.LayoutPlan, error)
+}
+
+// Tuning shows and changes how the cluster works in the background, and what its
+// members may say to each other.
+type Tuning interface {
+	ReplStatus(ctx context.Context) (api.ReplResponse, error)
+	SetRepl(ctx context.Context, r api.ReplRequest) (api.ReplResponse, error)
+	FeatureStatus(ctx context.Context) (api.FeatureStatus, error)
+	RaiseFeature(ctx context.Context, r api.FeatureRequest) (api.FeatureStatus, error)
+}
+
 // Health tells whether the node works. Both return one Check per thing looked at
 // and must not block for more than a moment.
 type Health interface {
@@ -172,6 +201,20 @@ type Consensus interface {
 	PeerStatus(ctx context.Context) (api.PeerStatus, error)
 	// MemberLeaves removes a member that asks for it.
 	MemberLeaves(ctx context.Context, id catalog.NodeID) error
+}
+
+// Orders is what members ask a node to do or to find out for an operator.
+type Orders interface {
+	// CheckNode says how this node is, and whether it reaches the named members.
+	CheckNode(ctx context.Context, ask []catalog.NodeID) (api.PeerCheck, error)
+	// ScrubNow begins to verify every copy of this node, and does not wait for it.
+	ScrubNow(ctx context.Context) error
+	// HandOver makes another voter lead, any if to is empty. api.ErrNotLeader when
+	// this node does not lead.
+	HandOver(ctx context.Context, to catalog.NodeID) error
+	// RaiseLevel raises the feature level. api.ErrNotLeader when this node does not
+	// lead.
+	RaiseLevel(ctx context.Context, level int) error
 }
 
 // Copies is what members ask a node about its own blobs.

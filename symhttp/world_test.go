@@ -298,6 +298,58 @@ func (w *world) DrainMember(_ context.Context, r api.NodeRequest) error {
 	return w.called("drain %s %v", r.Node, r.Undo)
 }
 
+func (w *world) MaintainMember(_ context.Context, r api.NodeRequest) error {
+	return w.called("maintenance %s %v %v", r.Node, r.For, r.Undo)
+}
+
+func (w *world) TransferLeader(_ context.Context, r api.NodeRequest) error {
+	return w.called("transfer %q", r.Node)
+}
+
+func (w *world) CheckCluster(context.Context) (api.CheckReport, error) {
+	return api.CheckReport{OK: true}, w.called("check")
+}
+
+func (w *world) ClearAlarms(_ context.Context, r api.AlarmRequest) error {
+	return w.called("clear %s %s", r.Node, r.Code)
+}
+
+func (w *world) PlanLayout(_ context.Context, r api.LayoutRequest) (api.LayoutPlan, error) {
+	return api.LayoutPlan{Base: 4}, w.called("plan %v %d", r.Weights, r.Replicas)
+}
+
+func (w *world) ApplyLayout(_ context.Context, r api.LayoutRequest) (api.LayoutPlan, error) {
+	return api.LayoutPlan{Base: 5}, w.called("apply %v on %d", r.Weights, r.Base)
+}
+
+func (w *world) ReplStatus(context.Context) (api.ReplResponse, error) {
+	return api.ReplResponse{Paused: true}, w.called("repl")
+}
+
+func (w *world) SetRepl(_ context.Context, r api.ReplRequest) (api.ReplResponse, error) {
+	return api.ReplResponse{}, w.called("set repl %v %v %v", *r.Paused, r.Scrub, r.Nodes)
+}
+
+func (w *world) FeatureStatus(context.Context) (api.FeatureStatus, error) {
+	return api.FeatureStatus{Level: 1}, w.called("feature")
+}
+
+func (w *world) RaiseFeature(_ context.Context, r api.FeatureRequest) (api.FeatureStatus, error) {
+	return api.FeatureStatus{Level: r.Level}, w.called("raise %d", r.Level)
+}
+
+func (w *world) CheckNode(_ context.Context, ask []catalog.NodeID) (api.PeerCheck, error) {
+	return api.PeerCheck{NowMS: 8}, w.called("check node %s", ask)
+}
+
+func (w *world) ScrubNow(context.Context) error { return w.called("scrub") }
+
+func (w *world) HandOver(_ context.Context, to catalog.NodeID) error {
+	return w.called("hand over %q", to)
+}
+
+func (w *world) RaiseLevel(_ context.Context, level int) error { return w.called("level %d", level) }
+
 func (w *world) Propose(_ context.Context, command []byte) ([]byte, error) {
 	return []byte(`{"ok":true}`), w.called("propose %x", command)
 }
@@ -350,7 +402,7 @@ func testConfig() symhttp.Config {
 func (w *world) public(t testing.TB) symhttp.Public {
 	return symhttp.Public{
 		Log: testLog(t), Self: w, Locator: w, Blobs: w, Health: w,
-		Ingest: w, Uploads: w, Packages: w, Keeper: w, Cluster: w,
+		Ingest: w, Uploads: w, Packages: w, Keeper: w, Cluster: w, Operator: w, Layouts: w, Tuning: w,
 	}
 }
 

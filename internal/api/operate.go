@@ -108,7 +108,7 @@ type CheckReport struct {
 
 // A CheckResult is one thing looked at.
 type CheckResult struct {
-	Check string `json:"check"`          // quorum, clock, fsync, ports, versions, disk, layout, catalog
+	Check string `json:"check"`          // members, quorum, clock, fsync, ports, versions, disk, layout, copies, catalog, mail, alarms
 	Node  string `json:"node,omitempty"` // the member it is about
 	Level string `json:"level"`          // ok, warning, error
 	Found string `json:"found"`
@@ -141,10 +141,10 @@ type AlarmRequest struct {
 	Code catalog.AlarmCode `json:"code,omitempty"`
 }
 
-// PeerCheck is GET /peer/v1/check?ask=ADDR...: what a node finds when it looks at
-// itself and at the way to the other members.
+// PeerCheck is GET /peer/v1/check?ask=NODE...: what a node finds when it looks at
+// itself and at the way to other members.
 type PeerCheck struct {
 	NowMS   int64             `json:"now_ms"`
 	SyncMS  int64             `json:"fsync_p99_ms"`
-	Reaches map[string]string `json:"reaches"` // "peer ADDR", "gossip-tcp ADDR", "gossip-udp ADDR": empty text is fine, else why not
+	Reaches map[string]string `json:"reaches"` // "peer NODE", "gossip-tcp NODE", "gossip-udp NODE": empty text is fine, else why not
 }

@@ -78,7 +78,7 @@ func RenderAlarm(name string, cluster catalog.ClusterID, n catalog.Notice) Messa
 	}
 	b.line("To see what stands now, and to clear it once it is dealt with:")
 	b.line("  symkeep cluster status --server URL")
-	b.line("  symkeep cluster alarms clear --node %s --code %s --server URL", name, code)
+	b.line("  symkeep cluster alarms clear %s --code %s --server URL", name, code)
 	return Message{
 		ID:      fmt.Sprintf("%d.alarm@%s", n.Seq, cluster),
 		Date:    n.At,

@@ -1,0 +1,186 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"symkeep/internal/api"
+	"symkeep/internal/catalog"
+	"symkeep/raftfsm"
+)
+
+// defaultMaintenance is how long a planned absence is when nobody says.
+const defaultMaintenance = time.Hour
+
+// MaintainMember announces that a member will be away, so that its copies are not
+// made anew elsewhere, or takes that back.
+func (n *Node) MaintainMember(ctx context.Context, r api.NodeRequest) error {
+	m, err := n.memberNamed(r.Node)
+	if err != nil {
+		return err
+	}
+	millis := r.For
+	switch {
+	case r.Undo:
+		millis = 0
+	case millis == 0:
+		millis = defaultMaintenance.Milliseconds()
+	case millis < 0 || millis > raftfsm.MaxMaintenance:
+		return fmt.Errorf("member %s: maintenance of %s, wanted up to %s: %w", m.Name, time.Duration(millis)*time.Millisecond,
+			raftfsm.MaxMaintenance*time.Millisecond, catalog.ErrInvalid)
+	}
+	_, err = n.propose(ctx, raftfsm.SetMaintenance{Node: m.ID, Millis: millis})
+	return err
+}
+
+// maintained returns how much of a member's planned absence is left, 0 if none.
+func (n *Node) maintained(m catalog.Member) time.Duration {
+	return max(0, time.Duration(m.Maintenance-n.fsm.ClusterTime())*time.Millisecond)
+}
+
+// TransferLeader makes another voter lead, the named one if any is, and returns
+// once a quorum has confirmed it.
+func (n *Node) TransferLeader(ctx context.Context, r api.NodeRequest) error {
+	var to catalog.NodeID
+	if r.Node != "" {
+		m, err := n.memberNamed(r.Node)
+		if err != nil {
+			return err
+		}
+		to = m.ID
+	}
+	c := n.consensus()
+	if c == nil {
+		return errNoCluster
+	}
+	ctx, cancel := context.WithTimeout(ctx, proposeTimeout)
+	defer cancel()
+	old, err := n.awaitLeader(ctx, c)
+	if err != nil || old == to {
+		return err
+	}
+	for {
+		_, id := c.raft.LeaderWithID()
+		now, err := catalog.NodeID(id), errNoLeader
+		switch {
+		case now == "":
+		case now == to, now != old && to == "": // an answer that was lost is not asked for twice
+			if err = n.confirmApplied(ctx); err == nil {
+				return nil
+			}
+		default:
+			err = n.askLeader(ctx, func() error { return n.HandOver(ctx, to) },
+				func(addr string) error { return n.peers.TransferLeader(ctx, addr, to) })
+		}
+		if err != nil && !retriable(ctx, err) {
+			return err
+		}
+		if !pause(ctx, proposePause) {
+			return fmt.Errorf("leadership did not move: %v: %w", err, catalog.ErrUnavailable)
+		}
+	}
+}
+
+func (n *Node) awaitLeader(ctx context.Context, c *consensus) (catalog.NodeID, error) {
+	for {
+		if _, id := c.raft.LeaderWithID(); id != "" {
+			return catalog.NodeID(id), nil
+		}
+		if !pause(ctx, proposePause) {
+			return "", errNoLeader
+		}
+	}
+}
+
+// HandOver makes another voter the leader instead of this node: to, or any that has
+// caught up and is to stay. Errors wrap api.ErrNotLeader when this node does not
+// lead.
+func (n *Node) HandOver(ctx context.Context, to catalog.NodeID) error {
+	c, err := n.inOffice()
+	if err != nil {
+		return err
+	}
+	n.memberMu.Lock()
+	defer n.memberMu.Unlock()
+	heir, err := n.heir(ctx, c, to)
+	if err != nil {
+		return err
+	}
+	n.log.Info("handing over leadership", "node", n.name, "peer", string(heir.ID))
+	n.handing.Add(1)
+	defer n.handing.Add(-1)
+	if err := c.raft.LeadershipTransferToServer(heir.ID, heir.Address).Error(); err != nil {
+		return fmt.Errorf("hand over leadership: %v: %w", err, catalog.ErrUnavailable)
+	}
+	return nil
+}
+
+// heir returns the voter that is to lead next.
+func (n *Node) heir(ctx context.Context, c *consensus, to catalog.NodeID) (raft.Server, error) {
+	f := c.raft.GetConfiguration()
+	if err := f.Error(); err != nil {
+		return raft.Server{}, configError("read", err)
+	}
+	voters := slices.DeleteFunc(slices.Clone(f.Configuration().Servers), func(s raft.Server) bool {
+		return s.Suffrage != raft.Voter || s.ID == raft.ServerID(n.id.Node) || to != "" && s.ID != raft.ServerID(to)
+	})
+	ready := n.caughtUp(ctx, c, voters)
+	switch {
+	case to != "" && len(voters) == 0:
+		return raft.Server{}, fmt.Errorf("member %s has no vote, only a voter can lead: `symkeep cluster status` shows which do: %w", to, catalog.ErrConflict)
+	case len(ready) == 0:
+		return raft.Server{}, fmt.Errorf("no other voter could lead now: it must be alive, caught up and not draining: %w", catalog.ErrConflict)
+	}
+	for _, s := range ready {
+		if m, err := n.fsm.Member(catalog.NodeID(s.ID)); err == nil && n.maintained(m) == 0 {
+			return s, nil
+		}
+	}
+	return ready[0], nil
+}
+
+// inOffice returns raft if this node leads and has applied all that was committed
+// before; else an error that wraps api.ErrNotLeader.
+func (n *Node) inOffice() (*consensus, error) {
+	c := n.consensus()
+	if c == nil || c.raft.State() != raft.Leader || n.readyTerm.Load() != c.raft.CurrentTerm() {
+		return nil, fmt.Errorf("node %s: %w", n.name, api.ErrNotLeader)
+	}
+	return c, nil
+}
+
+// askLeader calls here if this node leads, else there with the leader's address.
+// It does not try again.
+func (n *Node) askLeader(ctx context.Context, here func() error, there func(addr string) error) error {
+	c := n.consensus()
+	if c == nil {
+		return errNoCluster
+	}
+	switch addr, leader := c.raft.LeaderWithID(); leader {
+	case raft.ServerID(n.id.Node):
+		return here()
+	case "":
+		return errNoLeader
+	default:
+		return there(n.peerAddr(catalog.NodeID(leader), string(addr)))
+	}
+}
+
+// atLeader is askLeader, again and again until a leader has answered or ctx ends.
+func (n *Node) atLeader(ctx context.Context, what string, here func() error, there func(addr string) error) error {
+	ctx, cancel := context.WithTimeout(ctx, proposeTimeout)
+	defer cancel()
+	for {
+		err := n.askLeader(ctx, here, there)
+		if err == nil || err == errNoCluster || !retriable(ctx, err) {
+			return err
+		}
+		if !pause(ctx, proposePause) {
+			return fmt.Errorf("no leader could %s: %v: %w", what, err, catalog.ErrUnavailable)
+		}
+	}
+}

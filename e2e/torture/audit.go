@@ -21,16 +21,19 @@ import (
 // more: it walks every reference.
 type audit struct {
 	*client
-	crew     *crew
+	nodes    []place
 	peers    *api.PeerClient
 	replicas int
 
 	rows map[string]catalog.Package // by version
 }
 
-func newAudit(w *workload, c *crew, seed uint64, replicas int) (*audit, error) {
-	a := &audit{client: w.client(99, seed), crew: c, replicas: replicas, rows: map[string]catalog.Package{}}
-	st, err := c.members()[0].Status(context.Background())
+// A place is where a node is found.
+type place struct{ name, url, peer string }
+
+func newAudit(ctx context.Context, w *workload, nodes []place, seed uint64, replicas int) (*audit, error) {
+	a := &audit{client: w.client(99, seed), nodes: nodes, replicas: replicas, rows: map[string]catalog.Package{}}
+	st, err := a.pool.at(nodes[0].url).Cluster(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +87,7 @@ func (a *audit) settle(ctx context.Context, limit time.Duration) error {
 // list reads every package row, and returns those that wait for a verdict.
 func (a *audit) list(ctx context.Context) (waiting []catalog.Package, err error) {
 	clear(a.rows)
-	at := a.pool.at(a.crew.members()[0].URL())
+	at := a.pool.at(a.nodes[0].url)
 	for before := catalog.PackageID(""); ; {
 		page, err := at.Packages(ctx, api.PackagesQuery{Product: product, Before: before, Limit: 500})
 		if err != nil {
@@ -162,14 +165,14 @@ func (a *audit) readAll(ctx context.Context) error {
 	web := &http.Client{Timeout: readLimit, Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 8}}
 	for i, p := range a.ledger.snapshot() {
 		for j, f := range p.files {
-			for _, u := range a.crew.urls() {
+			for _, node := range a.nodes {
 				g.Go(func() error {
 					n.Add(1)
 					form := modeWhole
 					if (i+j)%4 == 0 {
 						form = modeCabinet
 					}
-					a.readOnce(ctx, web, u, query{mode: form, file: f}, shown[f.key()])
+					a.readOnce(ctx, web, node.url, query{mode: form, file: f}, shown[f.key()])
 					return nil
 				})
 			}
@@ -221,18 +224,17 @@ func (a *audit) countCopies(ctx context.Context) error {
 			}
 		}
 	}
-	members := a.crew.members()
-	want := min(a.replicas, len(members))
+	want := min(a.replicas, len(a.nodes))
 	var copies atomic.Int64
 	var g errgroup.Group
 	g.SetLimit(8)
 	for d := range kept {
 		g.Go(func() error {
 			held := 0
-			for _, h := range members {
-				ok, err := a.holds(ctx, h, d)
+			for _, node := range a.nodes {
+				ok, err := a.holds(ctx, node, d)
 				if err != nil {
-					a.tally.bug("audit: blob %s at %s: %v", d, h.Name, err)
+					a.tally.bug("audit: blob %s at %s: %v", d, node.name, err)
 				}
 				if ok {
 					held++
@@ -251,10 +253,10 @@ func (a *audit) countCopies(ctx context.Context) error {
 }
 
 // holds fetches a member's copy of a blob and unpacks all of it.
-func (a *audit) holds(ctx context.Context, h *host, d catalog.Digest) (bool, error) {
+func (a *audit) holds(ctx context.Context, node place, d catalog.Digest) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
-	body, _, err := a.peers.Blob(ctx, h.Peer(), d, 0, -1)
+	body, _, err := a.peers.Blob(ctx, node.peer, d, 0, -1)
 	if errors.Is(err, catalog.ErrNotFound) {
 		return false, nil
 	}
@@ -279,16 +281,16 @@ func (a *audit) compareHashes(ctx context.Context) error {
 	for range 200 {
 		seen = nil
 		first, same := api.PeerStatus{}, true
-		for i, h := range a.crew.members() {
-			st, err := a.peers.Status(ctx, h.Peer())
+		for i, node := range a.nodes {
+			st, err := a.peers.Status(ctx, node.peer)
 			if err != nil {
-				return fmt.Errorf("status of %s: %w", h.Name, err)
+				return fmt.Errorf("status of %s: %w", node.name, err)
 			}
 			if i == 0 {
 				first = st
 			}
 			same = same && st.AppliedIndex == first.AppliedIndex && st.FSMHash == first.FSMHash && st.FSMHash != ""
-			seen = append(seen, fmt.Sprintf("%s %d %.12s", h.Name, st.AppliedIndex, st.FSMHash))
+			seen = append(seen, fmt.Sprintf("%s %d %.12s", node.name, st.AppliedIndex, st.FSMHash))
 			if i > 0 && st.AppliedIndex == first.AppliedIndex && st.FSMHash != first.FSMHash {
 				a.tally.bug("audit: the catalogs differ: %v", seen)
 				return nil

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -159,40 +161,70 @@ func (c *crew) injectPoint(ctx context.Context, f fault, h *host) error {
 	return nil
 }
 
+// injectNetwork does one fault of the network and ends it.
 func (c *crew) injectNetwork(ctx context.Context, f fault, h *host) error {
-	net, rest := c.rig.Net, c.others(h)
-	other := rest[f.other%len(rest)]
-	var err error
+	rest := c.others(h)
+	err := c.wires.add(f, func() error { return c.disturb(f, h, rest) })
+	sleep(ctx, f.lasts)
+	return errors.Join(err, c.wires.end(c.rig.Net, f))
+}
+
+// disturb puts a fault of the network in force.
+func (c *crew) disturb(f fault, h *host, rest []*host) error {
+	net, other := c.rig.Net, rest[f.other%len(rest)]
 	switch f.kind {
 	case cutOne, cutLeader:
-		if err = net.Cut(h.Host); err == nil {
-			sleep(ctx, f.lasts)
-			return net.Plug(h.Host)
-		}
+		return net.Cut(h.Host)
 	case cutPair:
-		err = net.CutPair(h.Host, other.Host)
+		return net.CutPair(h.Host, other.Host)
 	case cutOneWay:
-		err = net.CutOneWay(h.Host, other.Host)
+		return net.CutOneWay(h.Host, other.Host)
 	case halves:
-		k := 1 + f.other%(len(rest))
-		err = net.Partition(machines(append([]*host{h}, rest[k:]...)), machines(rest[:k]))
+		k := 1 + f.other%len(rest)
+		return net.Partition(machines(append([]*host{h}, rest[k:]...)), machines(rest[:k]))
 	case bridge:
 		k := 1 + f.other%max(1, len(rest)-1)
-		err = net.Partition(machines(rest[:k]), machines(rest[k:]))
+		return net.Partition(machines(rest[:k]), machines(rest[k:]))
 	case dropUDP:
-		err = net.DropUDP(machines(append([]*host{h}, rest[:f.other%len(rest)]...))...)
+		return net.DropUDP(machines(append([]*host{h}, rest[:f.other%len(rest)]...))...)
 	case lose:
-		err = net.Lose(0.02+float64(f.amount)/4000, h.Host, other.Host)
+		return net.Lose(0.02+float64(f.amount)/4000, h.Host, other.Host)
 	case limitRate:
-		err = net.Limit(int64(20_000+f.amount*400), h.Host)
+		return net.Limit(int64(20_000+f.amount*400), h.Host)
 	case delay:
-		err = net.Delay(time.Duration(5+f.amount/4)*time.Millisecond, h.Host, other.Host)
+		return net.Delay(time.Duration(5+f.amount/4)*time.Millisecond, h.Host, other.Host)
 	}
-	if err != nil {
-		return err
+	return fmt.Errorf("no such fault: %q", f.kind)
+}
+
+// wires are the faults of the network in force. The network heals as a whole, so
+// the end of one means that the others are made again.
+type wires struct {
+	mu    sync.Mutex
+	force []wire
+}
+
+type wire struct {
+	fault   fault
+	disturb func() error
+}
+
+func (w *wires) add(f fault, disturb func() error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.force = append(w.force, wire{f, disturb})
+	return disturb()
+}
+
+func (w *wires) end(net *rig.Network, f fault) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.force = slices.DeleteFunc(w.force, func(x wire) bool { return x.fault == f })
+	err := net.Heal()
+	for _, x := range w.force {
+		err = errors.Join(err, x.disturb())
 	}
-	sleep(ctx, f.lasts) // what is left of them ends when the phase is healed
-	return nil
+	return err
 }
 
 func machines(hosts []*host) (out []*rig.Host) {

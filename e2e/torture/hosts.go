@@ -53,6 +53,7 @@ type crew struct {
 	hosts []*host
 	tally *tally
 	flags []string // of every node
+	wires wires
 
 	mu sync.Mutex
 	in map[*host]bool // belongs to the cluster, or is to
@@ -88,6 +89,13 @@ func (c *crew) urls() (us []string) {
 		us = append(us, h.URL())
 	}
 	return us
+}
+
+func (c *crew) places() (ps []place) {
+	for _, h := range c.members() {
+		ps = append(ps, place{h.Name, h.URL(), h.Peer()})
+	}
+	return ps
 }
 
 // joinFlags are those with which a host asks the others to take it in.

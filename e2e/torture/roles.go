@@ -31,13 +31,13 @@ func (c *crew) injectMembers(ctx context.Context, f fault, h *host) error {
 	case roll:
 		return c.roll(ctx)
 	case transfer:
-		return c.operate(ctx, h, func(ctx context.Context, at *api.Client) error {
+		return c.operate(ctx, func(ctx context.Context, at *api.Client) error {
 			return at.TransferLeader(ctx, api.NodeRequest{Node: h.Name})
 		})
 	case joinSpare:
 		return c.grow()
 	case drainUndo:
-		err := c.operate(ctx, h, func(ctx context.Context, at *api.Client) error {
+		err := c.operate(ctx, func(ctx context.Context, at *api.Client) error {
 			return at.ClusterDrain(ctx, api.NodeRequest{Node: h.Name})
 		})
 		if err != nil {
@@ -52,7 +52,7 @@ func (c *crew) injectMembers(ctx context.Context, f fault, h *host) error {
 }
 
 // operate gives a command to one member after the other until one carries it out.
-func (c *crew) operate(ctx context.Context, h *host, do func(context.Context, *api.Client) error) error {
+func (c *crew) operate(ctx context.Context, do func(context.Context, *api.Client) error) error {
 	ctx, cancel := context.WithTimeout(ctx, operateLimit)
 	defer cancel()
 	for i := 0; ; i++ {
@@ -116,6 +116,26 @@ func (c *crew) grow() error {
 	})
 }
 
+// grown waits until every member is known as one that holds its copies.
+func (c *crew) grown(ctx context.Context) error {
+	return c.operate(ctx, func(ctx context.Context, at *api.Client) error {
+		st, err := at.Cluster(ctx)
+		if err != nil {
+			return err
+		}
+		synced := 0
+		for _, n := range st.Nodes {
+			if n.Synced {
+				synced++
+			}
+		}
+		if want := len(c.members()); synced != want {
+			return fmt.Errorf("%d of %d members hold their copies: %w", synced, want, catalog.ErrUnavailable)
+		}
+		return nil
+	})
+}
+
 // shrink takes a member out, once what it holds is held by others. It is called
 // with more members than there are replicas, or first takes one in.
 func (c *crew) shrink(ctx context.Context, f fault, h *host) error {
@@ -123,13 +143,11 @@ func (c *crew) shrink(ctx context.Context, f fault, h *host) error {
 		if err := c.grow(); err != nil {
 			return err
 		}
-		wctx, cancel := context.WithTimeout(ctx, operateLimit)
-		defer cancel()
-		if err := c.waitHealthy(wctx); err != nil {
+		if err := c.grown(ctx); err != nil {
 			return fmt.Errorf("grown before shrinking: %w", err)
 		}
 	}
-	err := c.operate(ctx, h, func(ctx context.Context, at *api.Client) error {
+	err := c.operate(ctx, func(ctx context.Context, at *api.Client) error {
 		return at.ClusterDrain(ctx, api.NodeRequest{Node: h.Name})
 	})
 	if err == nil {
@@ -145,7 +163,7 @@ func (c *crew) shrink(ctx context.Context, f fault, h *host) error {
 }
 
 func (c *crew) undrain(ctx context.Context, h *host) error {
-	return c.operate(ctx, h, func(ctx context.Context, at *api.Client) error {
+	return c.operate(ctx, func(ctx context.Context, at *api.Client) error {
 		return at.ClusterDrain(ctx, api.NodeRequest{Node: h.Name, Undo: true})
 	})
 }
@@ -155,7 +173,7 @@ func (c *crew) takeOut(ctx context.Context, f fault, h *host) error {
 	var err error
 	h.with(func() error { h.excused = true; return nil }) // a node without a cluster may end itself
 	if f.kind == leaveAgain {
-		err = c.operate(ctx, h, func(ctx context.Context, _ *api.Client) error {
+		err = c.operate(ctx, func(ctx context.Context, _ *api.Client) error {
 			return c.command(ctx, h, func(ctx context.Context, at *api.Client) error {
 				err := at.ClusterLeave(ctx)
 				if gone, _ := c.removed(ctx, h); gone {
@@ -165,7 +183,7 @@ func (c *crew) takeOut(ctx context.Context, f fault, h *host) error {
 			})
 		})
 	} else {
-		err = c.operate(ctx, h, func(ctx context.Context, at *api.Client) error {
+		err = c.operate(ctx, func(ctx context.Context, at *api.Client) error {
 			err := at.ClusterRemove(ctx, api.NodeRequest{Node: h.Name, Force: true})
 			if errors.Is(err, catalog.ErrNotFound) {
 				return nil // an earlier attempt did it
@@ -182,7 +200,7 @@ func (c *crew) takeOut(ctx context.Context, f fault, h *host) error {
 
 // drained waits until nothing is needed of a member any more.
 func (c *crew) drained(ctx context.Context, h *host) error {
-	return c.operate(ctx, h, func(ctx context.Context, at *api.Client) error {
+	return c.operate(ctx, func(ctx context.Context, at *api.Client) error {
 		st, err := at.Cluster(ctx)
 		if err != nil {
 			return err

@@ -127,7 +127,7 @@ func torture(ctx context.Context, cfg config, c *crew, w *workload, box *mailbox
 	}
 	c.heal(ctx, healLimit)
 	c.tally.say("clients are done: %s", c.tally.group("pushes"))
-	a, err := newAudit(w, c, cfg.seed, replicas)
+	a, err := newAudit(ctx, w, c.places(), cfg.seed, replicas)
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ func (c Tick) apply(s *state) (any, error) {
 		if !ok {
 			break
 		}
-		s.expireLease(id)
+		s.expireLease(id, "the upload stopped and its lease ran out")
 		value.Expired++
 	}
 	for stuck := false; value.Expired < maxExpired && !stuck; value.Expired++ {
@@ -62,10 +62,10 @@ func (s *state) mustRow(id catalog.PackageID) *packageRow {
 	return r
 }
 
-func (s *state) expireLease(id catalog.PackageID) {
+func (s *state) expireLease(id catalog.PackageID, reason string) {
 	r := s.mustRow(id)
 	r.State, r.Terminal, r.Lease = catalog.StateExpired, s.head.Clock, 0
-	r.Reason = "the upload stopped and its lease ran out"
+	r.Reason = reason
 	s.putPackage(r)
 	s.emitPackage(PackageExpired, id)
 }

@@ -253,6 +253,12 @@ func TestReplay(t *testing.T) {
 		if got := fingerprint(target.fsm); got != want {
 			rt.Fatalf("snapshot at %d, replay from %d = %s, want %s", cut, from, got, want)
 		}
+		if _, err := batched.fsm.BeginAnew("another", day); err != nil {
+			rt.Fatal(err)
+		}
+		for _, broken := range raftfsm.CheckInvariants(batched.fsm) {
+			rt.Fatalf("begun anew: %s", broken)
+		}
 		for _, w := range []*world{c.world, batched, source, target} {
 			w.close()
 			os.RemoveAll(filepath.Dir(w.path))

@@ -16,6 +16,13 @@ import (
 // asked to pull is given up.
 const slowest = 1 << 20
 
+// A member that was asked to pull is asked now and then whether it is there at all;
+// together the two are the patience with a process that stands still.
+const (
+	probeEvery = time.Second
+	probeFor   = 1500 * time.Millisecond
+)
+
 // Replicate brings a blob, of which this node has a durable verified copy, to want
 // distinct members, this one included: its owners first, others when an owner does
 // not take it. The remaining owners fetch it once it is committed. If another
@@ -54,32 +61,109 @@ func (r *Replicator) spread(ctx context.Context, rc catalog.Receipt, want int) (
 	} else if self {
 		candidates = append(candidates, r.cfg.Self)
 	}
-	var refused []error
-	for len(rc.Holders) < want && len(candidates) > 0 && ctx.Err() == nil {
-		n := min(want-len(rc.Holders), len(candidates))
-		took := make([]error, n)
-		var g errgroup.Group
-		for i, node := range candidates[:n] {
-			g.Go(func() error {
-				took[i] = r.ask(ctx, node, Order{rc.Digest, rc.RawSize, rc.Packed, r.source(rc.Holders)})
-				return nil
-			})
-		}
-		g.Wait()
-		for i, err := range took {
-			if err == nil {
-				rc.Holders = append(rc.Holders, candidates[i])
-			} else {
-				refused = append(refused, fmt.Errorf("member %s: %w", candidates[i], err))
-			}
-		}
-		candidates = candidates[n:]
-	}
+	refused := r.gather(ctx, &rc, want, candidates)
 	slices.Sort(rc.Holders)
 	if len(rc.Holders) < want {
 		return rc, shortOf(ctx, rc, want, refused)
 	}
 	return rc, nil
+}
+
+// asking is what comes of asking one member to pull: that it is slow, perhaps, and
+// in the end whether it took the blob.
+type asking struct {
+	node catalog.NodeID
+	slow bool
+	err  error
+}
+
+// gather asks candidates in turn until want members hold the blob, as many at a time
+// as are still lacking, and returns why others did not take it. A member that seems
+// to stand still counts no longer as being asked, so that the next one is; what it
+// does in the end counts all the same.
+func (r *Replicator) gather(ctx context.Context, rc *catalog.Receipt, want int, candidates []catalog.NodeID) (refused []error) {
+	ctx, cancel := context.WithCancel(ctx)
+	var g errgroup.Group
+	defer g.Wait()
+	defer cancel() // of those that are not needed any more
+	o := Order{rc.Digest, rc.RawSize, rc.Packed, r.source(rc.Holders)}
+	news := make(chan asking, 2*len(candidates))
+	slow := make(map[catalog.NodeID]bool)
+	asked := 0 // members that have not answered
+	for len(rc.Holders) < want {
+		for len(candidates) > 0 && asked-len(slow) < want-len(rc.Holders) {
+			node := candidates[0]
+			candidates = candidates[1:]
+			asked++
+			g.Go(func() error {
+				stop := r.watch(ctx, node, func() { news <- asking{node: node, slow: true} })
+				err := r.ask(ctx, node, o)
+				stop()
+				news <- asking{node: node, err: err}
+				return nil
+			})
+		}
+		if asked == 0 {
+			return refused
+		}
+		var a asking
+		select {
+		case a = <-news:
+		case <-ctx.Done():
+			return append(refused, ctx.Err())
+		}
+		if a.slow {
+			slow[a.node] = true
+			continue
+		}
+		asked--
+		delete(slow, a.node)
+		if a.err == nil {
+			rc.Holders = append(rc.Holders, a.node)
+		} else {
+			refused = append(refused, fmt.Errorf("member %s: %w", a.node, a.err))
+		}
+	}
+	return refused
+}
+
+// watch calls slow, once, when a member that was asked to pull does not even answer a
+// question that needs no work. The stop it returns waits for an end of that.
+func (r *Replicator) watch(ctx context.Context, node catalog.NodeID, slow func()) (stop func()) {
+	if node == r.cfg.Self {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var g errgroup.Group
+	g.Go(func() error {
+		for rest(ctx, probeEvery) {
+			pctx, done := context.WithTimeout(ctx, probeFor)
+			_, err := r.cfg.Peers.Have(pctx, node, nil)
+			done()
+			if err != nil && ctx.Err() == nil {
+				r.log.Debug("a member asked for a copy does not answer, asking another one as well", "peer", node, "err", err)
+				slow()
+				return nil
+			}
+		}
+		return nil
+	})
+	return func() {
+		cancel()
+		g.Wait()
+	}
+}
+
+// rest waits; it reports false if ctx ended.
+func rest(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
 }
 
 // shortOf says why too few members hold a blob. It wraps catalog.ErrConflict only

@@ -76,6 +76,13 @@ func (c *cluster) commit(change func()) {
 	}
 }
 
+// change edits the catalog as commit does, but tells nobody.
+func (c *cluster) change(edit func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	edit()
+}
+
 // pin opens a package with the blobs: rows that ask for them.
 func (c *cluster) pin(entries ...blobstore.Entry) {
 	c.commit(func() {
@@ -193,6 +200,7 @@ type testNode struct {
 	down   []catalog.NodeID // gossip's word
 
 	off      atomic.Bool  // connections break
+	stopped  atomic.Bool  // requests are taken and not answered
 	cutAfter atomic.Int64 // bodies end after so many bytes, if positive
 	flip     atomic.Bool  // bodies are damaged
 	dieAt    atomic.Int64 // the request for bytes from which on connections break, if positive
@@ -402,6 +410,11 @@ func (n *testNode) Barrier(context.Context) error {
 func (n *testNode) serve(w http.ResponseWriter, req *http.Request) {
 	if n.off.Load() {
 		panic(http.ErrAbortHandler)
+	}
+	if n.stopped.Load() {
+		io.Copy(io.Discard, req.Body) // or the end of the request is not seen
+		<-req.Context().Done()
+		return
 	}
 	fail := func(err error) {
 		code := http.StatusInternalServerError
@@ -622,6 +635,23 @@ func (c *cluster) honest(d catalog.Digest) {
 // holders returns an await condition.
 func (c *cluster) holders(d catalog.Digest, n int) func() bool {
 	return func() bool { return len(c.row(d).Holders) == n }
+}
+
+// passes has the node make a full pass and waits for its end.
+func (n *testNode) passes() {
+	n.c.t.Helper()
+	at := func() time.Time {
+		st, err := n.r.Status()
+		if err != nil {
+			n.c.t.Fatal(err)
+		}
+		return st.PassAt
+	}
+	for range 2 { // the first end may be that of a pass under way
+		before := at()
+		n.r.Rescan()
+		n.c.await("a full pass", func() bool { return at().After(before) })
+	}
 }
 
 // damage flips a bit of a node's copy.

@@ -3,13 +3,16 @@ package replication_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"symkeep/internal/blobstore"
 	"symkeep/internal/catalog"
+	"symkeep/replication"
 )
 
 var bg = context.Background()
@@ -184,5 +187,61 @@ func TestAcceptKeepsTheEstablishedForm(t *testing.T) {
 	}
 	if _, err := ns[1].r.Accept(bg, order(e, ns[0].id)); err != nil {
 		t.Errorf("Accept of what is here: %v", err)
+	}
+}
+
+// TestReplicateAroundAStoppedMember: a member that takes a request and stands still
+// does not hold a push for long, and is not given up either.
+func TestReplicateAroundAStoppedMember(t *testing.T) {
+	c := newCluster(t, 3)
+	var ns []*testNode
+	for i := range 3 {
+		ns = append(ns, c.add(i, options{cfg: func(r *replication.Config) { r.Stall = time.Minute }}))
+	}
+	e := ns[0].stage("a", raw(1, 1000))
+	var first *testNode // the one that is asked first
+	for _, o := range ns[0].r.Placement().Order(e.Digest) {
+		if first == nil && o != ns[0].id {
+			first = c.nodes[o]
+		}
+	}
+	first.stopped.Store(true)
+	start := time.Now()
+	rc, err := ns[0].r.Replicate(bg, e.Digest, 2)
+	if err != nil || len(rc.Holders) != 2 || slices.Contains(rc.Holders, first.id) {
+		t.Fatalf("Replicate = %+v, %v, want the other two to hold it", rc, err)
+	}
+	if took := time.Since(start); took > 6*time.Second {
+		t.Errorf("Replicate took %s, want about 2.5 s of patience", took)
+	}
+	// All copies are wanted: the one that stands still is awaited.
+	done := make(chan error, 1)
+	e = ns[0].stage("b", raw(2, 1000))
+	go func() {
+		rc, err := ns[0].r.Replicate(bg, e.Digest, 3)
+		if err == nil && len(rc.Holders) != 3 {
+			err = fmt.Errorf("holders %v", rc.Holders)
+		}
+		done <- err
+	}()
+	for _, n := range ns {
+		if n != first {
+			c.await("the others to hold it", func() bool { return n.store.Has(e.Digest) })
+		}
+	}
+	ctx, cancel := context.WithTimeout(bg, 100*time.Millisecond)
+	defer cancel()
+	if rc, err := ns[1].r.Replicate(ctx, e.Digest, 3); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Replicate to all, one standing still = %+v, %v, want the end of its time", rc, err)
+	}
+	first.stopped.Store(false)
+	first.srv.CloseClientConnections() // what it was sent while it stood still is lost
+	select {
+	case err := <-done:
+		if err != nil && !errors.Is(err, catalog.ErrUnavailable) {
+			t.Errorf("Replicate = %v, want success or an ErrUnavailable that a push repeats", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("Replicate never ended")
 	}
 }

@@ -89,6 +89,15 @@ func (b *ballast) release(why string) bool {
 	return true
 }
 
+// bytes returns the size of the file, 0 if there is none.
+func (b *ballast) bytes() int64 {
+	st, err := os.Lstat(b.path)
+	if err != nil {
+		return 0
+	}
+	return st.Size()
+}
+
 // stop lets keep make no more.
 func (b *ballast) stop() {
 	b.mu.Lock()

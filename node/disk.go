@@ -195,9 +195,10 @@ func (n *Node) noteLevel(sp blobstore.Space, before blobstore.Level) blobstore.L
 	return level
 }
 
-func levelRank(l blobstore.Level) int {
-	return slices.Index([]blobstore.Level{blobstore.LevelOK, blobstore.LevelWarn, blobstore.LevelNoRebalance, blobstore.LevelNoIngest, blobstore.LevelReadOnly}, l)
-}
+// levels are those of a disk, from empty to full.
+var levels = []blobstore.Level{blobstore.LevelOK, blobstore.LevelWarn, blobstore.LevelNoRebalance, blobstore.LevelNoIngest, blobstore.LevelReadOnly}
+
+func levelRank(l blobstore.Level) int { return slices.Index(levels, l) }
 
 // roomToGrow refuses what makes the catalog larger while this node's disk is nearly
 // full. The error wraps catalog.ErrFull.

@@ -7,8 +7,11 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -20,9 +23,63 @@ type raftLogger struct {
 	log  *slog.Logger
 	name string
 	args []any
+	said *repeats
 }
 
-func newRaftLogger(log *slog.Logger) hclog.Logger { return &raftLogger{log: log} }
+func newRaftLogger(log *slog.Logger) hclog.Logger { return &raftLogger{log: log, said: &repeats{}} }
+
+// repeats keeps raft from saying the same several times a second, for hours: what
+// goes on is said once a minute, with the number of times.
+type repeats struct {
+	mu    sync.Mutex
+	lines map[string]*repeated
+}
+
+type repeated struct {
+	since time.Time // it was said
+	times int       // it came again
+}
+
+const (
+	repeatEvery = time.Minute
+	maxRepeats  = 256 // causes that are told apart; others are all said
+)
+
+// due reports whether a line is to be said now, and how often it was left out.
+func (r *repeats) due(cause string, now time.Time) (say bool, left int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := r.lines[cause]
+	if l != nil && now.Sub(l.since) < repeatEvery {
+		l.times++
+		return false, 0
+	}
+	if l != nil {
+		left = l.times
+	}
+	if len(r.lines) >= maxRepeats {
+		maps.DeleteFunc(r.lines, func(_ string, l *repeated) bool { return now.Sub(l.since) >= repeatEvery })
+	}
+	if r.lines == nil {
+		r.lines = map[string]*repeated{}
+	}
+	if len(r.lines) < maxRepeats {
+		r.lines[cause] = &repeated{since: now}
+	}
+	return true, left
+}
+
+// causeOf names what a line is about: the message and the peer, without the terms,
+// indexes and ports in which one differs from the next.
+func causeOf(msg string, args []any) string {
+	for i := 0; i+1 < len(args); i += 2 {
+		switch k := args[i]; k {
+		case "peer", "from", "address", "id":
+			msg += fmt.Sprintf(" %v", args[i+1])
+		}
+	}
+	return msg
+}
 
 func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
 	all := append([]any{"raft", msg}, append(slices.Clip(l.args), args...)...)
@@ -47,6 +104,14 @@ func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
 			all[i] = fmt.Sprintf(fmt.Sprint(v[0]), v[1:]...)
 		case fmt.Stringer:
 			all[i] = v.String()
+		}
+	}
+	if to >= slog.LevelWarn {
+		say, left := l.said.due(causeOf(msg, args), time.Now())
+		if !say {
+			to = slog.LevelDebug
+		} else if left > 0 {
+			all = append(all, "times", left)
 		}
 	}
 	l.log.Log(context.Background(), to, "raft library", all...)
@@ -79,12 +144,12 @@ func (l *raftLogger) IsError() bool { return true }
 func (l *raftLogger) ImpliedArgs() []any { return l.args }
 
 func (l *raftLogger) With(args ...any) hclog.Logger {
-	return &raftLogger{l.log, l.name, append(append([]any(nil), l.args...), args...)}
+	return &raftLogger{l.log, l.name, append(append([]any(nil), l.args...), args...), l.said}
 }
 
 func (l *raftLogger) Name() string { return l.name }
 
-func (l *raftLogger) Named(name string) hclog.Logger { return &raftLogger{l.log, name, l.args} }
+func (l *raftLogger) Named(name string) hclog.Logger { return &raftLogger{l.log, name, l.args, l.said} }
 
 func (l *raftLogger) ResetNamed(name string) hclog.Logger { return l.Named(name) }
 

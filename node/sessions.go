@@ -14,7 +14,7 @@ import (
 // Bounds of the uploads under way on one node.
 const (
 	maxSessions    = 64
-	maxPacking     = 8 // uploads that are read and packed at once; the others wait
+	maxPacking     = 8 // uploads whose bytes are packed and written at once; the others wait
 	sessionIdle    = 10 * time.Minute
 	sessionStill   = 30 * time.Second // when another upload may take its place
 	uploadBuffer   = 1 << 20

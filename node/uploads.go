@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"syscall"
 
 	"symkeep/internal/cab"
 	"symkeep/internal/catalog"
+	"symkeep/internal/fault"
 	"symkeep/internal/symid"
 	"symkeep/symhttp"
 )
@@ -69,13 +71,33 @@ func (n *Node) uploadedFile(ctx context.Context, u symhttp.Upload) (catalog.File
 	return f, nil
 }
 
-// heldReceipt returns a receipt if W members hold the blob, by the catalog.
+// heldReceipt returns a receipt if W members hold the blob, by the catalog, and are
+// not known to be dead: a commit cannot count on copies that nobody reaches, so the
+// bytes are taken again.
 func (n *Node) heldReceipt(d catalog.Digest) (catalog.Receipt, bool) {
 	b, err := n.fsm.Blob(d)
-	if err != nil || b.Retired || len(b.Holders) < n.quorum() {
+	if err != nil || b.Retired {
+		return catalog.Receipt{}, false
+	}
+	living := 0
+	for _, id := range b.Holders {
+		if id == n.id.Node || !n.foundDead(id) {
+			living++
+		}
+	}
+	if living < n.quorum() {
 		return catalog.Receipt{}, false
 	}
 	return catalog.Receipt{Digest: d, RawSize: b.RawSize, Packed: b.Packed, Holders: b.Holders}, true
+}
+
+// outOfReach reports whether every member that holds the blob, by the catalog, is
+// known to be dead.
+func (n *Node) outOfReach(d catalog.Digest) bool {
+	b, err := n.fsm.Blob(d)
+	return err == nil && len(b.Holders) > 0 && !slices.ContainsFunc(b.Holders, func(id catalog.NodeID) bool {
+		return id == n.id.Node || !n.foundDead(id)
+	})
 }
 
 // Upload appends body to the blob and, when that completes it, makes the copy
@@ -96,25 +118,28 @@ func (n *Node) Upload(ctx context.Context, u symhttp.Upload, body io.Reader) (ca
 		return catalog.Receipt{}, err
 	}
 	defer func() { <-s.busy }()
-	if err := n.receiveInTurn(ctx, s, u, f, body); err != nil {
+	if err := n.receive(ctx, s, u, f, body); err != nil {
 		return catalog.Receipt{}, err
 	}
+	fault.Point("upload-before-replicate")
 	r, err := n.repl.Replicate(ctx, u.Digest, n.quorum())
 	if err != nil {
 		return catalog.Receipt{}, err
 	}
+	fault.Point("upload-after-replicate")
 	n.recordReceipt(r)
 	return r, nil
 }
 
-// receiveInTurn is receive, for a bounded number of uploads at a time.
-func (n *Node) receiveInTurn(ctx context.Context, s *uploadSession, u symhttp.Upload, f catalog.File, body io.Reader) error {
+// inTurn runs the part of an upload that takes processor and disk, for a bounded
+// number of uploads at a time. Nobody waits for the network in it.
+func (n *Node) inTurn(ctx context.Context, work func() error) error {
 	select {
 	case n.uploads.packing <- struct{}{}:
 		defer func() { <-n.uploads.packing }()
-		return n.receive(ctx, s, u, f, body)
+		return work()
 	case <-ctx.Done():
-		return fmt.Errorf("blob %s: %d uploads are under way on this node: %w", u.Digest, maxPacking, catalog.ErrUnavailable)
+		return fmt.Errorf("%d uploads are being packed on this node: %w", maxPacking, catalog.ErrUnavailable)
 	}
 }
 
@@ -134,8 +159,11 @@ func (n *Node) receive(ctx context.Context, s *uploadSession, u symhttp.Upload, 
 	buf := make([]byte, min(f.Size, uploadBuffer))
 	for {
 		m, rerr := io.ReadFull(body, buf)
-		if _, err := s.pack.Write(buf[:m]); err != nil {
-			n.endSession(s)
+		var werr error
+		if err := n.inTurn(ctx, func() error { _, werr = s.pack.Write(buf[:m]); return werr }); err != nil {
+			if werr != nil { // else nothing of it was packed, and the session goes on
+				n.endSession(s)
+			}
 			return fmt.Errorf("blob %s: %w", u.Digest, diskError(err))
 		}
 		s.advance(int64(m))
@@ -150,6 +178,11 @@ func (n *Node) receive(ctx context.Context, s *uploadSession, u symhttp.Upload, 
 		return fmt.Errorf("blob %s: body ended at %d of %d bytes; send the rest: %w", u.Digest, got, s.length, catalog.ErrUnavailable)
 	}
 	defer n.endSession(s)
+	return n.inTurn(ctx, func() error { return n.complete(s, u, f) })
+}
+
+// complete makes a received blob durable, if it is what was announced.
+func (n *Node) complete(s *uploadSession, u symhttp.Upload, f catalog.File) error {
 	info, err := s.pack.Close()
 	if err != nil {
 		return fmt.Errorf("blob %s: %w", u.Digest, diskError(err))

@@ -93,6 +93,13 @@ func (l *load) add(keys map[string]string) {
 	}
 }
 
+// read returns how many answers there were.
+func (l *load) read() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.hits + l.misses + l.wrongs
+}
+
 // pick returns a path to ask for, and its SHA-256, empty for one that nobody has.
 func (l *load) pick(i int) (path, sum string) {
 	l.mu.Lock()

@@ -3,6 +3,7 @@ package symhttp
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -48,7 +49,7 @@ func (a *agents) routes() table {
 		{"POST", "/api/v1/cluster/remove", a.onMember(a.Cluster.RemoveMember)},
 		{"POST", "/api/v1/cluster/drain", a.onMember(a.Cluster.DrainMember)},
 	}
-	return newTable(append(routes, a.operatorRoutes()...)...)
+	return newTable(slices.Concat(routes, a.operatorRoutes(), a.backupRoutes())...)
 }
 
 // onPackage reads the package id of the path and answers with what f returns.

@@ -34,6 +34,7 @@ type Public struct {
 	Operator Operator
 	Layouts  Layouts
 	Tuning   Tuning
+	Backups  Backups
 }
 
 // public routes the requests of the public address.

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -67,6 +68,7 @@ type node struct {
 	http, peer, gossip string
 	flags              []string // beyond the addresses
 	logPath            string
+	bin                string // the program, if it is another one than that under test
 
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process has ended
@@ -156,8 +158,8 @@ func freeAddr(t testing.TB) string {
 
 var takenAddrs sync.Map
 
-// start runs the node's process and returns once it listens.
-func (n *node) start() {
+// launch runs the node's process.
+func (n *node) launch() {
 	n.t.Helper()
 	args := append([]string{"node", "--name", n.name, "--data-dir", n.dir,
 		"--http-addr", n.http, "--peer-addr", n.peer, "--gossip-addr", n.gossip}, n.flags...)
@@ -166,7 +168,7 @@ func (n *node) start() {
 		n.t.Fatal(err)
 	}
 	defer log.Close()
-	n.cmd = exec.Command(bin, args...)
+	n.cmd = exec.Command(cmp.Or(n.bin, bin), args...)
 	n.cmd.Stdout, n.cmd.Stderr = log, log
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := n.cmd.Start(); err != nil {
@@ -177,6 +179,12 @@ func (n *node) start() {
 		n.cmd.Wait()
 		close(n.done)
 	}()
+}
+
+// start runs the node's process and returns once it listens.
+func (n *node) start() {
+	n.t.Helper()
+	n.launch()
 	eventually(n.t, 15*time.Second, n.name+" listens", func() error {
 		select {
 		case <-n.done:

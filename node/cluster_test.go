@@ -72,6 +72,9 @@ func moody(file string) int {
 			return 1
 		}
 		time.Sleep(time.Hour)
+	case "refuse": // lives, and says that it cannot
+		fmt.Println(`{"done":{"error":"not today"}}`)
+		return 0
 	case "silent": // ends well without an answer
 		return 0
 	case "chatter":

@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"symkeep/internal/api"
@@ -63,6 +64,9 @@ func (n *Node) judgeHealth(st *api.ClusterStatus, roles map[catalog.NodeID]strin
 	if st.Under = n.fsm.UnderReplicated(want); st.Under > 0 {
 		say("%d of %d blobs have fewer than %d copies", st.Under, st.Blobs, want)
 	}
+	if behind := n.behindLayout(); st.Moving > 0 && len(behind) > 0 {
+		say("copies are on the move: %s does not hold all of layout %d yet", strings.Join(behind, ", "), st.Layout)
+	}
 	if st.Paused && (missing > 0 || st.Under > 0) {
 		say("repair is paused, and copies are missing: let it go on with `symkeep cluster repl resume`")
 	}
@@ -76,6 +80,18 @@ func (n *Node) judgeHealth(st *api.ClusterStatus, roles map[catalog.NodeID]strin
 		st.Tolerates = max(0, min(st.Tolerates, fewest-1-infirm))
 	}
 	st.Reasons, st.Healthy = reasons, len(reasons) == 0
+}
+
+// behindLayout names the members that have not said that they hold all that the
+// present layout gives them.
+func (n *Node) behindLayout() (names []string) {
+	version := n.fsm.Layout().Version
+	for _, m := range n.members() {
+		if !m.Draining && m.LayoutSynced < version {
+			names = append(names, m.Name)
+		}
+	}
+	return names
 }
 
 func isAlive(s api.NodeStatus) bool { return s.State == string(gossip.Alive) || s.State == "draining" }

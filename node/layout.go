@@ -31,6 +31,9 @@ func (n *Node) PlanLayout(ctx context.Context, r api.LayoutRequest) (api.LayoutP
 		replicas = r.Replicas
 	}
 	after := catalog.LayoutOf(next, replicas)
+	if after.Version = before.Version; !after.Equal(before) {
+		after.Version++ // version 0 is placed as the former feature level does
+	}
 	if len(after.Nodes) == 0 {
 		return api.LayoutPlan{}, fmt.Errorf("layout: no member would be left to keep copies: leave at least one: %w", catalog.ErrInvalid)
 	}

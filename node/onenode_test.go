@@ -38,6 +38,7 @@ func TestOneNode(t *testing.T) {
 		{"peer port", testPeerPort},
 		{"living name", testLivingName},
 		{"stuck", testStuck},
+		{"refused", testRefused},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			in := *n
@@ -330,6 +331,22 @@ func testStuck(t *testing.T, n *testNode) {
 		t.Errorf("package is %s after the retry, want good", st.State)
 	}
 	n.serves(f)
+}
+
+// testRefused: a validator that lives and cannot judge uses up attempts as well, so
+// that a person is told.
+func testRefused(t *testing.T, n *testNode) {
+	n.setMood("refuse")
+	defer n.setMood("fine")
+	f := breakpad(14, 100)
+	id := n.open("refused", f)
+	n.commit(id, f)
+	if st := n.await(id); st.State != catalog.StateStuck || st.Attempts != 3 {
+		t.Errorf("package is %s after %d attempts, want stuck after 3", st.State, st.Attempts)
+	}
+	if !strings.Contains(n.log.String(), "not today") {
+		t.Error("the log does not show what the validator said")
+	}
 }
 
 // testRestart: everything is there after a restart, also at other addresses; the

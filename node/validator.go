@@ -175,6 +175,9 @@ func (n *Node) validateClaimed(ctx context.Context, p catalog.Package, token uin
 	rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	n.propose(rctx, raftfsm.ReleaseClaim{Package: p.ID, Token: token, Died: ctx.Err() == nil && countsAgainst(err), At: fault.Now().UTC()})
+	if ctx.Err() == nil && countsAgainst(err) && !errors.Is(err, errChildDied) {
+		n.suspectCopies(p.ID, err) // what it read here may be damaged
+	}
 	if errors.As(err, new(*fs.PathError)) { // a disk or a program of this node: others first
 		pause(ctx, deathPause)
 	}
@@ -190,6 +193,21 @@ func countsAgainst(err error) bool {
 		return false
 	}
 	return !errors.Is(err, catalog.ErrUnavailable) && !errors.Is(err, catalog.ErrFull) && !errors.Is(err, api.ErrNotLeader)
+}
+
+// maxSuspects bounds the copies that one failed validation has verified.
+const maxSuspects = 1000
+
+// suspectCopies has this node's copies of a package verified before they are used
+// again.
+func (n *Node) suspectCopies(id catalog.PackageID, cause error) {
+	files, err := n.fsm.Files(id, -1, maxSuspects)
+	if err != nil {
+		n.log.Error("files of a package not listed", "package", string(id), "err", err)
+	}
+	for _, f := range files {
+		n.repl.Suspect(f.SHA256, cause)
+	}
 }
 
 // keepClaim renews the claim until ctx ends. Losing it ends the work.

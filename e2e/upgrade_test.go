@@ -7,6 +7,7 @@ package e2e
 
 import (
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -96,20 +97,29 @@ func TestRollingUpgrade(t *testing.T) {
 	readers.stop().mustBeRight(t, "debuggers")
 	pushed = append(pushed, mustPush(t, lb.url(), "new", makePackage(t, c.dir, "new")))
 	checkServed(t, keysOf(t, pushed...), c.nodes...)
-	noPanics(t, c)
 	t.Logf("%d pushes good; debuggers: %v", len(pushed), readers.stop())
+	noPanics(t, c)
 
-	// What is raised stays raised: an older build refuses the catalog.
+	// What is raised stays raised: an older build stops at the first entry of the log
+	// that it does not know, and the new one goes on from there.
 	n := others[0]
 	n.stop()
 	n.bin = old
 	n.launch()
+	mustRun(t, 0, "", "cluster", "maintenance", "on", n.name, "--for", "1m", "--server", leader.url())
 	select {
 	case <-n.done:
 		n.cmd = nil
 	case <-time.After(20 * time.Second):
-		t.Errorf("%s runs an old build on a catalog of level 2", n.name)
+		t.Fatalf("%s runs an old build in a cluster of level 2", n.name)
 	}
+	if log := n.log(t); !strings.Contains(log, "upgrade this node") {
+		t.Errorf("log of %s does not say what to do: %s", n.name, tail([]byte(log), 500))
+	}
+	n.bin = bin
+	n.start()
+	c.waitHealthy(3, 60*time.Second)
+	checkServed(t, keysOf(t, pushed...), n)
 }
 
 // feature is the highest feature level that a running node knows to be in use; old

@@ -57,7 +57,7 @@ func (f *FSM) applyTx(logs []*raft.Log) []any {
 		return saveHead(tx, h)
 	})
 	if err != nil {
-		panic(fmt.Sprintf("raftfsm: log index %d: %v", logs[len(logs)-1].Index, err))
+		panic(fmt.Errorf("raftfsm: log index %d: %w", logs[len(logs)-1].Index, err))
 	}
 	fault.Point("fsm-after-apply")
 	f.publish(h)

@@ -31,12 +31,12 @@ type load struct {
 
 // loaded is what came of a load.
 type loaded struct {
-	hits, misses int
-	wrong        []string // answers that must not be: no answer, 5xx, a false 404, other bytes; the first 20
-	wrongs       int
-	took         []time.Duration // of the answers that were right
-	gap          time.Duration   // the longest time without a right answer
-	last         time.Time
+	hits, misses   int
+	wrong          []string // answers that must not be: no answer, 5xx, a false 404, other bytes; the first 20
+	wrongs         int
+	took, tookMiss []time.Duration // of hits, and of misses
+	gap            time.Duration   // the longest time without a right answer
+	last           time.Time
 }
 
 // startLoad asks perSecond times a second, at most 32 at a time. It ends with the
@@ -127,10 +127,11 @@ func (l *load) ask(i int) {
 		return
 	case found:
 		l.hits++
+		l.took = append(l.took, now.Sub(begun))
 	default:
 		l.misses++
+		l.tookMiss = append(l.tookMiss, now.Sub(begun))
 	}
-	l.took = append(l.took, now.Sub(begun))
 	if now.After(l.last) {
 		l.gap = max(l.gap, now.Sub(l.last))
 		l.last = now
@@ -160,8 +161,10 @@ func (l *load) fetch(path, want string) (found bool, err error) {
 	return true, nil
 }
 
-// percentile returns how long that part of the answers took at most.
-func (l loaded) percentile(p float64) time.Duration { return percentile(l.took, p) }
+// percentile returns how long that part of all answers took at most.
+func (l loaded) percentile(p float64) time.Duration {
+	return percentile(append(slices.Clone(l.took), l.tookMiss...), p)
+}
 
 func percentile(ds []time.Duration, p float64) time.Duration {
 	if len(ds) == 0 {
@@ -181,6 +184,12 @@ func (l loaded) mustBeRight(t testing.TB, who string) {
 
 // String counts the answers.
 func (l loaded) String() string {
-	return fmt.Sprintf("%d hits, %d misses, %d wrong; half within %v, 99%% within %v, all within %v",
-		l.hits, l.misses, l.wrongs, l.percentile(0.5).Round(10*time.Microsecond), l.percentile(0.99).Round(10*time.Microsecond), l.percentile(1).Round(10*time.Microsecond))
+	times := func(ds []time.Duration) string {
+		r := func(p float64) time.Duration { return percentile(ds, p).Round(10 * time.Microsecond) }
+		return fmt.Sprintf("half within %v, 99%% within %v, all within %v", r(0.5), r(0.99), r(1))
+	}
+	if l.misses == 0 {
+		return fmt.Sprintf("%d hits, %s; %d wrong", l.hits, times(l.took), l.wrongs)
+	}
+	return fmt.Sprintf("%d hits, %s; %d misses, %s; %d wrong", l.hits, times(l.took), l.misses, times(l.tookMiss), l.wrongs)
 }

@@ -32,7 +32,7 @@ func clusterCheck(env Env) *cobra.Command {
 			if err == nil {
 				err = printer{env, r.json}.print(rep, func(w io.Writer) error { return writeCheck(w, rep) })
 			}
-			if err == nil && count(rep, api.CheckError) > 0 {
+			if err == nil && countLevel(rep, api.CheckError) > 0 {
 				return &ExitError{Code: ExitFailure}
 			}
 			return err
@@ -65,12 +65,12 @@ func writeCheck(w io.Writer, rep api.CheckReport) error {
 		}
 		line(c.Level, c.Check, orDash(c.Node), text)
 	}
-	fmt.Fprintf(b, "\n%s, %s, %s\n", plural(len(checks), "check"), plural(count(rep, api.CheckWarning), "warning"), plural(count(rep, api.CheckError), "error"))
+	fmt.Fprintf(b, "\n%s, %s, %s\n", plural(len(checks), "check"), plural(countLevel(rep, api.CheckWarning), "warning"), plural(countLevel(rep, api.CheckError), "error"))
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-func count(rep api.CheckReport, level string) int {
+func countLevel(rep api.CheckReport, level string) int {
 	n := 0
 	for _, c := range rep.Checks {
 		if c.Level == level {

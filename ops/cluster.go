@@ -28,6 +28,7 @@ func clusterCommand(env Env) *cobra.Command {
 		clusterRepl(env),
 		clusterFeature(env),
 		clusterAlarms(env),
+		clusterRecover(env),
 	)
 }
 

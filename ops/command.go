@@ -17,6 +17,8 @@ type Env struct {
 	Stderr io.Writer
 	User   string           // who deletes, for the record; may be empty
 	Now    func() time.Time // for rates and estimates
+
+	Offline Offline
 }
 
 // Commands returns the top-level commands of this package.
@@ -25,6 +27,8 @@ func Commands(env Env) []*cobra.Command {
 		packageCommand(env),
 		findCommand(env),
 		clusterCommand(env),
+		backupCommand(env),
+		fsckCommand(env),
 	}
 }
 

@@ -1,8 +1,10 @@
 package raftfsm
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -47,4 +49,19 @@ func (f *FSM) CheckPages() (faults []string, err error) {
 		return nil
 	})
 	return faults, err
+}
+
+// VerifySnapshot reads a whole snapshot and compares it with its hash. Errors wrap
+// ErrSnapshot unless they are r's own.
+func VerifySnapshot(r io.Reader) (SnapshotInfo, error) {
+	sum := sha256.New()
+	in := io.TeeReader(r, sum)
+	info, err := ReadSnapshotInfo(in)
+	if err != nil {
+		return info, err
+	}
+	if n, err := io.CopyN(io.Discard, in, info.Size); err != nil {
+		return info, fmt.Errorf("snapshot: %d of %d bytes: %w: %w", n, info.Size, err, ErrSnapshot)
+	}
+	return info, checkTrailer(r, sum)
 }

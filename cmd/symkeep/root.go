@@ -33,7 +33,7 @@ func newRootCommand(stdout, stderr io.Writer, lookup func(string) (string, bool)
 	root.PersistentFlags().String("config", "", "YAML `FILE` with values of flags")
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return applySettings(cmd, lookup) }
 
-	env := ops.Env{Stdout: stdout, Stderr: stderr, User: currentUser(), Now: time.Now}
+	env := ops.Env{Stdout: stdout, Stderr: stderr, User: currentUser(), Now: time.Now, Offline: offline{}}
 	root.AddCommand(newNodeCommand(), newValidateCommand(), newPushCommand(env), newCheckCommand(env), newVersionCommand(env))
 	root.AddCommand(ops.Commands(env)...)
 	return root

@@ -81,7 +81,7 @@ func openConsensus(dir string, id catalog.NodeID, fsm *raftfsm.FSM, guard *diskG
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
-	r, err := raft.NewRaft(cfg, guardedFSM{fsm, guard}, cache, guardedVotes{store, guard}, snaps, transport)
+	r, err := raft.NewRaft(cfg, guardedFSM{fsm, guard}, cache, guardedVotes{store, guard}, snaps, raftTransport{transport})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("raft: %w", err), transport.Close(), store.Close())
 	}

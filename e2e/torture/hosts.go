@@ -53,6 +53,7 @@ type crew struct {
 	hosts []*host
 	tally *tally
 	flags []string // of every node
+	dir   string   // for evidence
 	wires wires
 
 	mu sync.Mutex

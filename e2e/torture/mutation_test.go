@@ -168,7 +168,7 @@ func TestMutations(t *testing.T) {
 		{"false 404", "false 404", func(l *liar) {
 			var n atomic.Int64
 			l.lies = func(r *http.Request) (int, string) {
-				if strings.HasPrefix(r.URL.Path, "/lib") && n.Add(1)%5 == 0 {
+				if strings.HasPrefix(r.URL.Path, "/lib") && n.Add(1)%2 == 0 {
 					return http.StatusNotFound, ""
 				}
 				return 0, ""

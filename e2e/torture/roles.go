@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
 	"time"
 
 	"symkeep/internal/api"
@@ -78,24 +81,43 @@ func (c *crew) command(ctx context.Context, at *host, do func(context.Context, *
 // roll stops and starts each node in turn, as an upgrade does.
 func (c *crew) roll(ctx context.Context) error {
 	for _, h := range c.members() {
-		err := h.with(func() error {
-			if !h.Running() {
-				return nil
-			}
-			h.excused = true
-			if err := h.Stop(60 * time.Second); err != nil {
-				return fmt.Errorf("%s: %w", h.Name, err)
-			}
-			return nil
-		})
-		if err != nil {
-			c.tally.say("rolling restart: %v", err)
+		if err := h.with(func() error { return c.halt(h) }); err != nil {
+			return err
 		}
 		if !sleep(ctx, 2500*time.Millisecond) {
 			break
 		}
 	}
 	return nil
+}
+
+// stopLimit is how long a node may take for a requested stop.
+const stopLimit = 45 * time.Second
+
+// halt stops a node; one that does not end says where its goroutines are, and is
+// killed.
+func (c *crew) halt(h *host) error {
+	pid := h.PID()
+	if pid == 0 {
+		return nil
+	}
+	h.excused = true
+	err := h.Stop(stopLimit)
+	if err == nil || h.sick {
+		return nil
+	}
+	if !h.Running() {
+		c.tally.bug("%s did not stop well: %v", h.Name, err)
+		return nil
+	}
+	_, at := h.Log(0)
+	syscall.Kill(pid, syscall.SIGQUIT)
+	h.Wait(5 * time.Second)
+	text, _ := h.Log(at)
+	dump := filepath.Join(c.dir, fmt.Sprintf("%s-%d.goroutines", h.Name, pid))
+	c.tally.bug("%s does not stop within %v: %v; its goroutines are in %s %v", h.Name, stopLimit, err, dump,
+		os.WriteFile(dump, []byte(text), 0o644))
+	return h.Host.Kill()
 }
 
 // grow takes a spare host in.

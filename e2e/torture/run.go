@@ -45,8 +45,11 @@ func build(ctx context.Context, cfg config, t *tally) (r *rig.Rig, box *mailbox,
 	if err != nil {
 		return nil, nil, nil, errors.Join(err, r.Close())
 	}
-	c = &crew{rig: r, tally: t, in: map[*host]bool{}, flags: box.flags()}
+	c = &crew{rig: r, tally: t, in: map[*host]bool{}, flags: box.flags(), dir: cfg.dir}
 	for i, h := range r.Hosts() {
+		if err := snapshotOften(h); err != nil {
+			return nil, nil, nil, errors.Join(err, box.close(), r.Close())
+		}
 		h := &host{Host: h, disk: kinds[i]}
 		c.hosts = append(c.hosts, h)
 		c.enlist(h, i < cfg.nodes)
@@ -55,6 +58,12 @@ func build(ctx context.Context, cfg config, t *tally) (r *rig.Rig, box *mailbox,
 		return nil, nil, nil, errors.Join(err, box.close(), r.Close())
 	}
 	return r, box, c, nil
+}
+
+// snapshotOften makes a node snapshot every few seconds and keep few log entries, so
+// that one that was away is sent a snapshot.
+func snapshotOften(h *rig.Host) error {
+	return errors.Join(h.SetNumber("snapshot-threshold", 400), h.SetNumber("snapshot-interval-ms", 3000), h.SetNumber("trailing-logs", 150))
 }
 
 // diskKinds has the seed choose what each host's disk can suffer: mostly being full
@@ -110,6 +119,9 @@ func torture(ctx context.Context, cfg config, c *crew, w *workload, box *mailbox
 		err = errors.Join(err, crowd.Wait(), g.Wait())
 	}()
 	plan := newPlanner(cfg.seed, cfg.long())
+	for plan.no < cfg.from-1 {
+		plan.next()
+	}
 	for ctx.Err() == nil && time.Since(begun) < cfg.duration-reserve {
 		p := plan.next()
 		c.tally.say("%v", p)

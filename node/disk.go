@@ -107,6 +107,11 @@ func (n *Node) runAlarms(ctx context.Context) error {
 	if _, err := n.awaitConsensus(ctx); err != nil {
 		return nil
 	}
+	for n.confirmApplied(ctx) != nil { // what stands is not known before
+		if !pause(ctx, alarmEvery) {
+			return nil
+		}
+	}
 	told := map[catalog.AlarmCode]string{}
 	for _, code := range passing {
 		told[code] = "unknown: of an earlier process"
@@ -148,6 +153,9 @@ func (n *Node) runRoom(ctx context.Context) error {
 		if sp, err := n.blobs.Space(); err != nil {
 			n.log.Warn("disk not measured", "node", n.name, "err", err)
 		} else {
+			if raft := n.raftSpace(sp); raft.Level() == blobstore.LevelReadOnly {
+				sp = raft // nothing that the data directory has room for helps then
+			}
 			level = n.noteLevel(sp, level)
 		}
 		if err := n.ballast.keep(); err != nil {
@@ -200,18 +208,34 @@ var levels = []blobstore.Level{blobstore.LevelOK, blobstore.LevelWarn, blobstore
 
 func levelRank(l blobstore.Level) int { return slices.Index(levels, l) }
 
-// roomToGrow refuses what makes the catalog larger while this node's disk is nearly
-// full. The error wraps catalog.ErrFull.
+// roomToGrow refuses what makes the catalog larger while this node's disk, or the one
+// of its raft log, is nearly full. The error wraps catalog.ErrFull.
 func (n *Node) roomToGrow() error {
 	sp, err := n.blobs.Space()
 	if err != nil {
 		return err
 	}
-	if sp.Level() != blobstore.LevelReadOnly {
-		return nil
+	for _, d := range []struct {
+		what string
+		sp   blobstore.Space
+	}{{n.cfg.DataDir, sp}, {n.raftDir(), n.raftSpace(sp)}} {
+		if d.sp.Level() != blobstore.LevelReadOnly {
+			continue
+		}
+		return fmt.Errorf("node %s: %.1f %% of the %d bytes of the disk of %s are used, from %.0f %% on the catalog is not to grow: free or add disk space on this node, or push to another one: %w",
+			n.name, 100*d.sp.Share(), d.sp.Used+d.sp.Avail, d.what, 100*d.sp.Marks.ReadOnly, catalog.ErrFull)
 	}
-	return fmt.Errorf("node %s: %.1f %% of the %d bytes of its disk are used, from %.0f %% on the catalog is not to grow: free or add disk space on this node, or push to another one: %w",
-		n.name, 100*sp.Share(), sp.Used+sp.Avail, 100*sp.Marks.ReadOnly, catalog.ErrFull)
+	return nil
+}
+
+// raftSpace returns how full the file system of the raft log is: often that of the
+// data, whose space it is given.
+func (n *Node) raftSpace(data blobstore.Space) blobstore.Space {
+	used, avail, err := n.ballast.usage(n.raftDir())
+	if err != nil {
+		return data // not made yet
+	}
+	return blobstore.Space{Used: used, Avail: avail, Marks: data.Marks}
 }
 
 // roomFor is roomToGrow for those commands that make the catalog larger.
@@ -223,7 +247,7 @@ func (n *Node) roomFor(cmd raftfsm.Command) error {
 	return nil
 }
 
-// diskError is why this node takes no pushes, nil if it does.
+// diskReady is why this node takes no pushes, nil if it does.
 func (n *Node) diskReady() error {
 	if text := n.disk.slow(); text != "" {
 		return errors.New(text)

@@ -11,8 +11,9 @@ import (
 )
 
 // hangPatience is how long Run waits for its parts once a write has hung, and how
-// long the program then has until it is ended by force.
-const hangPatience = 3 * time.Second
+// long the program then has until it is ended by force. The others elect a leader in
+// that time, which is told why this node goes.
+const hangPatience = 6 * time.Second
 
 // An ending is why a node stops by itself. The first one stands.
 type ending struct {

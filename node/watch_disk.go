@@ -11,7 +11,10 @@ import (
 	"syscall"
 	"time"
 
+	"symkeep/internal/api"
 	"symkeep/internal/catalog"
+	"symkeep/internal/fault"
+	"symkeep/raftfsm"
 )
 
 // Timings of the disk watch.
@@ -199,11 +202,31 @@ func (w *diskWatch) p99() (worst time.Duration) {
 	return worst
 }
 
-// raiseHung tells the others why this node is about to go, if it can.
-func (n *Node) raiseHung(err error) {
+// raiseHung tells the others why this node is about to go, if they have a leader in
+// time. Nothing of this node's own raft is asked: it may wait for the disk.
+func (n *Node) raiseHung(cause error) {
+	if n.fsm.FeatureLevel() < alarmLevel {
+		return
+	}
+	a := catalog.Alarm{Node: n.id.Node, Code: catalog.AlarmDiskHung, Text: alarmText(cause.Error()), At: fault.Now().UTC()}
+	cmd, err := raftfsm.Encode(raftfsm.RaiseAlarm{Alarm: a})
+	if err != nil {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), hangPatience)
 	defer cancel()
-	_ = n.raiseAlarm(ctx, catalog.AlarmDiskHung, err.Error())
+	asker := api.NewPeerClient(n.ClusterID)
+	defer asker.Close()
+	for {
+		for _, m := range n.otherMembers() {
+			if _, err := asker.Propose(ctx, m.PeerAddr, cmd); err == nil {
+				return
+			}
+		}
+		if !pause(ctx, proposePause) {
+			return
+		}
+	}
 }
 
 // isFull reports whether an error is a lack of space.

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"symkeep/internal/blobstore"
 	"symkeep/internal/catalog"
 	"symkeep/internal/notify"
 	"symkeep/node"
@@ -19,6 +20,7 @@ import (
 type nodeFlags struct {
 	newCluster          bool
 	logLevel, logFormat string
+	diskFullAt          float64
 }
 
 func newNodeCommand() *cobra.Command {
@@ -76,6 +78,11 @@ func addNodeFlags(f *pflag.FlagSet, cfg *node.Config, given *nodeFlags) {
 	f.StringSliceVar(&cfg.Settings.MailTo, "mail-to", nil, "receivers of verdicts, `ADDRESS[,ADDRESS]`; seeds the setting of a new cluster")
 	f.StringVar(&given.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&given.logFormat, "log-format", "text", "text or json")
+	f.Float64Var(&given.diskFullAt, "disk-full-at", 0, "share of the disk, 0 to 1, above which pushes are refused; the other marks move along; for tests")
+	f.DurationVar(&cfg.Disk.HungAfter, "disk-hung-after", 0, "how long a write may take before the node ends; for tests")
+	for _, name := range []string{"disk-full-at", "disk-hung-after"} {
+		f.MarkHidden(name)
+	}
 }
 
 // completeConfig adds what the flags do not say by themselves.
@@ -99,9 +106,27 @@ func completeConfig(flags *pflag.FlagSet, given nodeFlags, cfg *node.Config) err
 	if err != nil {
 		return err
 	}
-	cfg.Logger, cfg.Version = log, buildVersion()
+	if cfg.Disk.Marks, err = diskMarks(given.diskFullAt); err != nil {
+		return err
+	}
+	cfg.Logger, cfg.Version, cfg.Exit = log, buildVersion(), os.Exit
 	cfg.ValidatorCommand = []string{self, validateCommandName}
+	cfg.Exit = os.Exit
 	return nil
+}
+
+// diskMarks moves every mark of the disk with the one at which pushes are refused; 0
+// leaves them.
+func diskMarks(fullAt float64) (blobstore.Marks, error) {
+	if fullAt < 0 || fullAt > 1 {
+		return blobstore.Marks{}, ops.Usage("disk-full-at %g: wanted a share of 0 to 1", fullAt)
+	}
+	m := blobstore.DefaultMarks()
+	if fullAt > 0 {
+		by := fullAt / m.Ingest
+		m = blobstore.Marks{Warn: m.Warn * by, Rebalance: m.Rebalance * by, Ingest: fullAt, ReadOnly: min(1, m.ReadOnly*by)}
+	}
+	return m, nil
 }
 
 // newLogger writes to standard error.

@@ -116,7 +116,7 @@ func (n *Node) announce(ctx context.Context) error {
 	if c := n.consensus(); c != nil {
 		row, err := n.fsm.Member(n.id.Node)
 		if err == nil && sameMember(row, n.self()) {
-			return nil
+			return n.stillMember(ctx, c)
 		}
 		if c.raft.State() == raft.Leader {
 			_, err := n.AdmitMember(ctx, api.JoinRequest{Member: n.self(), Feature: raftfsm.MaxFeature})
@@ -144,6 +144,31 @@ func (n *Node) announce(ctx context.Context) error {
 		return fmt.Errorf("no member answers at %v: %w", n.seeds(), catalog.ErrUnavailable)
 	}
 	return errors.Join(errs...)
+}
+
+// forgottenAfter is how long a node hears of no leader until it asks whether it is a
+// member at all: one that is removed while it lives gets no word of that.
+const forgottenAfter = 4 * heartbeatTimeout
+
+// stillMember returns an error that wraps catalog.ErrConflict when this node was
+// removed from the cluster.
+func (n *Node) stillMember(ctx context.Context, c *consensus) error {
+	_, leader := c.raft.LeaderWithID()
+	if leader != "" || time.Since(c.raft.LastContact()) < forgottenAfter || time.Since(n.started) < forgottenAfter {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, configTimeout)
+	defer cancel()
+	for _, p := range n.gossip.Peers() {
+		if p.Joiner() || p.State != gossip.Alive {
+			continue
+		}
+		_, err := n.peers.Join(ctx, p.PeerAddr, api.JoinRequest{Member: n.self(), Feature: raftfsm.MaxFeature})
+		if errors.Is(err, catalog.ErrConflict) {
+			return fmt.Errorf("member %s: %w", p.Name, err)
+		}
+	}
+	return nil // it is one, or nobody can tell
 }
 
 func sameMember(a, b catalog.Member) bool {
@@ -201,6 +226,9 @@ func checkMember(m catalog.Member) error {
 // admit changes the member table; the raft configuration follows it. The caller
 // holds memberMu and leads.
 func (n *Node) admit(ctx context.Context, c *consensus, m catalog.Member) error {
+	if old, err := n.fsm.Member(m.ID); err == nil && sameMember(old, m) {
+		return n.followTable(ctx, c)
+	}
 	replaces, err := n.replaced(ctx, m)
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 
 	"symkeep/internal/api"
 	"symkeep/internal/catalog"
+	"symkeep/raftfsm"
 	"symkeep/symhttp"
 )
 
@@ -289,16 +290,16 @@ func testLivingName(t *testing.T, n *testNode) {
 	defer c.Close()
 	n.started = n.started.Add(-time.Hour) // gossip never saw it: it might be gone
 	m := catalog.Member{ID: "5b1f8d5e-27ab-4b53-9b7a-0d1f6f3f3a11", Name: n.cfg.Name, PeerAddr: "127.0.0.1:1", HTTPAddr: "127.0.0.1:2", GossipAddr: "127.0.0.1:3"}
-	_, err := c.Join(t.Context(), n.peerAdvertised, api.JoinRequest{Member: m, Fresh: true})
+	_, err := c.Join(t.Context(), n.peerAdvertised, api.JoinRequest{Member: m, Fresh: true, Feature: raftfsm.MaxFeature})
 	wantError(t, "join under the name of a living member", err, catalog.ErrConflict)
 	m.Name, m.PeerAddr = "other", n.peerAdvertised
-	_, err = c.Join(t.Context(), n.peerAdvertised, api.JoinRequest{Member: m, Fresh: true})
+	_, err = c.Join(t.Context(), n.peerAdvertised, api.JoinRequest{Member: m, Fresh: true, Feature: raftfsm.MaxFeature})
 	wantError(t, "join at the address of a living member", err, catalog.ErrConflict)
 	m.PeerAddr = "127.0.0.1:1"
-	_, err = c.Join(t.Context(), n.peerAdvertised, api.JoinRequest{Member: m})
+	_, err = c.Join(t.Context(), n.peerAdvertised, api.JoinRequest{Member: m, Feature: raftfsm.MaxFeature})
 	wantError(t, "a node that says it was a member", err, catalog.ErrConflict)
 	m.HTTPAddr = ""
-	_, err = c.Join(t.Context(), n.peerAdvertised, api.JoinRequest{Member: m, Fresh: true})
+	_, err = c.Join(t.Context(), n.peerAdvertised, api.JoinRequest{Member: m, Fresh: true, Feature: raftfsm.MaxFeature})
 	wantError(t, "join without an address", err, catalog.ErrInvalid)
 	if ms := n.members(); len(ms) != 1 || len(serverRoles(n.consensus())) != 1 {
 		t.Errorf("members = %v, servers = %v after refused joins, want this node alone", ms, serverRoles(n.consensus()))

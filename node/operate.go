@@ -2,8 +2,10 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -166,7 +168,11 @@ func (n *Node) askLeader(ctx context.Context, here func() error, there func(addr
 	case "":
 		return errNoLeader
 	default:
-		return there(n.peerAddr(catalog.NodeID(leader), string(addr)))
+		err := there(n.peerAddr(catalog.NodeID(leader), string(addr)))
+		if errors.Is(err, catalog.ErrNotFound) && strings.Contains(err.Error(), "no such route") {
+			err = fmt.Errorf("the leader %s runs a former version, which cannot do that: upgrade it first: %w", n.nodeName(catalog.NodeID(leader)), catalog.ErrConflict)
+		}
+		return err
 	}
 }
 

@@ -31,6 +31,14 @@ func (n *Node) propose(ctx context.Context, cmd raftfsm.Command) (raftfsm.Result
 	}
 	ctx, cancel := context.WithTimeout(ctx, proposeTimeout)
 	defer cancel()
+	if need := raftfsm.Requires(cmd); need > n.fsm.FeatureLevel() { // a leader of the former version could not say what is wrong
+		if err := n.confirmApplied(ctx); err != nil {
+			return raftfsm.Result{}, err
+		}
+		if err := n.needLevel(need); err != nil {
+			return raftfsm.Result{}, err
+		}
+	}
 	for {
 		res, err := n.proposeOnce(ctx, cmd, b)
 		if err == nil {

@@ -93,7 +93,7 @@ func (n *Node) askChecks(ctx context.Context, views []memberView) map[catalog.No
 	checks := make([]memberCheck, len(views))
 	var asking sync.WaitGroup
 	for i, v := range views {
-		if !v.answered {
+		if !looksAround(v) {
 			continue
 		}
 		asking.Go(func() {
@@ -108,12 +108,15 @@ func (n *Node) askChecks(ctx context.Context, views []memberView) map[catalog.No
 	asking.Wait()
 	out := map[catalog.NodeID]memberCheck{}
 	for i, v := range views {
-		if v.answered {
+		if looksAround(v) {
 			out[v.member.ID] = checks[i]
 		}
 	}
 	return out
 }
+
+// looksAround reports whether a member can be asked to: the first builds cannot.
+func looksAround(v memberView) bool { return v.answered && featureOf(v.said.Feature) >= 2 }
 
 // checkTimeout bounds one member's look around.
 const checkTimeout = 15 * time.Second

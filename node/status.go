@@ -232,6 +232,7 @@ func (n *Node) Ready(ctx context.Context, p symhttp.Purpose) []symhttp.Check {
 		return append(checks, symhttp.Check{Name: "member", Err: errNoCluster})
 	}
 	_, err := n.fsm.Member(n.id.Node)
+	err = cmp.Or(n.joinError(), err) // others know better
 	checks = append(checks, symhttp.Check{Name: "member", Err: err}, symhttp.Check{Name: "current", Err: n.startError(ctx)})
 	if p != symhttp.ForIngest {
 		return checks

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"symkeep/internal/api"
 	"symkeep/internal/catalog"
+	"symkeep/symhttp"
 )
 
 // TestFourNodes: the fourth of four nodes waits for its vote, an even number of
@@ -26,6 +28,7 @@ func TestFourNodes(t *testing.T) {
 		{"even", testEvenVoters},
 		{"drain", testDrain},
 		{"dead voter", testDeadVoter},
+		{"removed alive", testRemovedAlive},
 	} {
 		ok := t.Run(step.name, func(t *testing.T) {
 			for _, n := range nodes {
@@ -183,4 +186,24 @@ func testDeadVoter(t *testing.T, nodes []*testNode) {
 	if got := serverRoles(c); got[dead.id.Node] != "nonvoter" {
 		t.Errorf("role of the node that came back is %s, want nonvoter", got[dead.id.Node])
 	}
+}
+
+// testRemovedAlive: a drained member is removed while it runs, and finds out although
+// nobody tells it.
+func testRemovedAlive(t *testing.T, nodes []*testNode) {
+	leader, others := leaderOf(t, nodes...)
+	goes, ctx := others[0], t.Context()
+	name := goes.cfg.Name
+	wantError(t, "removal of a member that is alive", leader.c.ClusterRemove(ctx, api.NodeRequest{Node: name}), catalog.ErrConflict)
+	if err := leader.c.ClusterDrain(ctx, api.NodeRequest{Node: name}); err != nil {
+		t.Fatal(err)
+	}
+	awaitHealthy(t, nodes...)
+	if err := others[1].c.ClusterRemove(ctx, api.NodeRequest{Node: name}); err != nil {
+		t.Fatalf("removal of a drained member: %v", err)
+	}
+	awaitHealthy(t, leader, others[1], others[2])
+	eventually(t, 20*time.Second, func() bool {
+		return slices.ContainsFunc(goes.Ready(ctx, symhttp.ForServe), func(c symhttp.Check) bool { return c.Name == "member" && errors.Is(c.Err, catalog.ErrConflict) })
+	}, func() string { return fmt.Sprint("the removed node is ready: ", goes.Ready(ctx, symhttp.ForServe)) })
 }

@@ -30,7 +30,7 @@ import (
 // A cluster is a committed catalog, kept by the rules of the real one as far as
 // copies are concerned, and nodes with stores of their own that speak HTTP.
 type cluster struct {
-	t   *testing.T
+	t   testing.TB
 	mu  sync.Mutex
 	ms  []catalog.Member
 	set catalog.Settings
@@ -45,7 +45,7 @@ type cluster struct {
 	moved chan struct{} // a change was committed
 }
 
-func newCluster(t *testing.T, replicas int) *cluster {
+func newCluster(t testing.TB, replicas int) *cluster {
 	return &cluster{
 		t: t, set: catalog.Settings{Replicas: replicas}, rows: map[catalog.Digest]catalog.Blob{},
 		nodes: map[catalog.NodeID]*testNode{}, moved: make(chan struct{}, 1),
@@ -370,11 +370,19 @@ func (n *testNode) view() map[catalog.Digest]catalog.Blob {
 }
 
 func (n *testNode) Blob(d catalog.Digest) (catalog.Blob, error) {
-	b, ok := n.view()[d]
+	n.mu.Lock()
+	rows := n.behind
+	n.mu.Unlock()
+	if rows == nil {
+		n.c.mu.Lock()
+		defer n.c.mu.Unlock()
+		rows = n.c.rows
+	}
+	b, ok := rows[d]
 	if !ok {
 		return b, fmt.Errorf("blob %s: %w", d, catalog.ErrNotFound)
 	}
-	return b, nil
+	return cloneRow(b), nil
 }
 
 func (n *testNode) Blobs(after catalog.Digest, limit int) ([]catalog.Blob, error) {

@@ -17,6 +17,9 @@ import (
 // MaxHave bounds one Have.
 const MaxHave = 4096
 
+// maxSpread bounds the blobs that one Confirm has copies made of at the same time.
+const maxSpread = 16
+
 // Have returns what this node holds, in the order of the digests; nil where it
 // has no copy. A file that has vanished does not count.
 func (r *Replicator) Have(digests []catalog.Digest) ([]*catalog.Packed, error) {
@@ -68,7 +71,7 @@ func (r *Replicator) confirmPart(ctx context.Context, digests []catalog.Digest) 
 	receipts := make([]*catalog.Receipt, len(digests))
 	failed := make([]error, len(digests))
 	var g errgroup.Group
-	g.SetLimit(2 * r.cfg.Workers)
+	g.SetLimit(maxSpread)
 	for i, d := range digests {
 		rc, err := r.choose(d, h.copies[i], h.silent, want)
 		if err != nil {

@@ -85,7 +85,7 @@ func (r *Replicator) pull(ctx context.Context, w Wanted, sources []catalog.NodeI
 		}
 		r.mu.Unlock()
 		if !joined {
-			r.fly(ctx, key, f, transfer{w, sources, why, r.repairGate(f)})
+			r.fly(ctx, key, f, transfer{w, sources, why, r.repairGate(f), f.urgent})
 			return f.entry, f.err
 		}
 		select {
@@ -145,7 +145,8 @@ type transfer struct {
 	want    Wanted
 	sources []catalog.NodeID
 	why     purpose
-	gate    gate // nil lets everything pass
+	gate    gate            // nil lets everything pass
+	urgent  <-chan struct{} // closed once somebody waits for it
 }
 
 // space says which mark of a full disk the transfer heeds: a copy that is missed may
@@ -159,6 +160,15 @@ func (t transfer) space() blobstore.Use {
 
 // download brings the packed form into a staging and verifies it.
 func (r *Replicator) download(ctx context.Context, t transfer) (*blobstore.Staging, cab.Info, error) {
+	if t.why != awaited && t.want.Packed.Size >= largeFrom {
+		select {
+		case r.large <- struct{}{}:
+			defer func() { <-r.large }()
+		case <-t.urgent: // somebody waits for it by now
+		case <-ctx.Done():
+			return nil, cab.Info{}, ctx.Err()
+		}
+	}
 	select {
 	case r.pulls <- struct{}{}:
 		defer func() { <-r.pulls }()

@@ -50,6 +50,8 @@ const longestWait = firstRetry << maxDoubling * 5 / 4
 type queue struct {
 	db *bolt.DB
 
+	writing sync.Mutex // held over a transaction and what follows its commit
+
 	mu    sync.Mutex
 	sizes queueSizes
 }
@@ -170,8 +172,7 @@ func (q *queue) offer(now time.Time, items []item) error {
 	if len(items) == 0 {
 		return nil
 	}
-	return q.db.Update(func(tx *bolt.Tx) error {
-		t := queueTx{tx.Bucket(itemsBucket), tx.Bucket(dueBucket), q.size()}
+	return q.update(func(t *queueTx) error {
 		for _, i := range items {
 			old, ok, err := t.get(i.digest)
 			if err != nil {
@@ -188,7 +189,6 @@ func (q *queue) offer(now time.Time, items []item) error {
 				return err
 			}
 		}
-		tx.OnCommit(func() { q.setSize(t.sizes) })
 		return nil
 	})
 }
@@ -199,9 +199,7 @@ func (q *queue) change(now time.Time, add []item, done []outcome) error {
 	if len(add)+len(done) == 0 {
 		return nil
 	}
-	return q.db.Update(func(tx *bolt.Tx) error {
-		// There is one writing transaction at a time, so the sizes stand still.
-		t := queueTx{tx.Bucket(itemsBucket), tx.Bucket(dueBucket), q.size()}
+	return q.update(func(t *queueTx) error {
 		for _, o := range done {
 			if err := t.settle(now, o); err != nil {
 				return err
@@ -217,7 +215,6 @@ func (q *queue) change(now time.Time, add []item, done []outcome) error {
 				return err
 			}
 		}
-		tx.OnCommit(func() { q.setSize(t.sizes) })
 		return nil
 	})
 }
@@ -299,8 +296,7 @@ func (q *queue) take(now time.Time, l lane, n int, skip map[catalog.Digest]bool)
 
 // hurry makes up to maxHurry items due now.
 func (q *queue) hurry(now time.Time) error {
-	return q.db.Update(func(tx *bolt.Tx) error {
-		t := queueTx{tx.Bucket(itemsBucket), tx.Bucket(dueBucket), q.size()}
+	return q.update(func(t *queueTx) error {
 		var later []item
 		c := t.due.Cursor()
 		for k, _ := c.First(); len(k) == dueKeySize && len(later) < maxHurry; {
@@ -333,8 +329,20 @@ func (q *queue) size() queueSizes {
 	return q.sizes
 }
 
-func (q *queue) setSize(s queueSizes) {
+// update runs fn in a transaction of its own and takes over the sizes it leaves.
+func (q *queue) update(fn func(*queueTx) error) error {
+	q.writing.Lock()
+	defer q.writing.Unlock()
+	t := queueTx{sizes: q.size()}
+	err := q.db.Update(func(tx *bolt.Tx) error {
+		t.items, t.due = tx.Bucket(itemsBucket), tx.Bucket(dueBucket)
+		return fn(&t)
+	})
+	if err != nil {
+		return err
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.sizes = s
+	q.sizes = t.sizes
+	return nil
 }

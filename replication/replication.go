@@ -113,7 +113,7 @@ type Config struct {
 	// aside, and why. It must not block. It may be nil.
 	Damaged func(d catalog.Digest, reason string)
 
-	Workers   int           // blobs brought in at the same time, and others worked on; 0 means 4
+	Workers   int           // blobs brought in at the same time, and others worked on; 0 means 32
 	PassEvery time.Duration // full comparison with the catalog; 0 means 24 h
 	ScrubAge  time.Duration // every copy is verified again at this age; 0 means 30 days
 	AskFor    time.Duration // patience with a peer's short answer; 0 means 5 s
@@ -123,6 +123,13 @@ type Config struct {
 	Now    func() time.Time // wall clock, for what is stored; nil means fault.Now
 	Logger *slog.Logger     // may be nil
 }
+
+// Small blobs wait for syncs, so many are brought in at a time; large ones for the
+// disk itself, and each has space reserved for it, so few are.
+const (
+	maxLarge  = 4
+	largeFrom = 16 << 20 // packed bytes
+)
 
 // A Replicator is one node's part in replication.
 type Replicator struct {
@@ -134,6 +141,7 @@ type Replicator struct {
 	placement atomic.Pointer[Placement]
 	formerly  atomic.Pointer[Placement]
 	pulls     chan struct{} // bounds the transfers in flight
+	large     chan struct{} // bounds those of large blobs that mend placement
 	wake      chan struct{} // the resync loop has something to do
 	rescan    chan struct{} // the pass loop has something to do
 	scrubNow  chan struct{} // a round of the scrub is asked for
@@ -161,7 +169,7 @@ func New(cfg Config) (*Replicator, error) {
 	if cfg.Self == "" || cfg.Store == nil || cfg.Catalog == nil || cfg.Proposer == nil || cfg.Peers == nil {
 		return nil, errors.New("replication: Self, Store, Catalog, Proposer and Peers are required")
 	}
-	setDefault(&cfg.Workers, 4)
+	setDefault(&cfg.Workers, 32)
 	setDefault(&cfg.PassEvery, 24*time.Hour)
 	setDefault(&cfg.ScrubAge, 30*24*time.Hour)
 	setDefault(&cfg.AskFor, 5*time.Second)
@@ -192,7 +200,8 @@ func New(cfg Config) (*Replicator, error) {
 	}
 	return &Replicator{
 		cfg: cfg, store: cfg.Store, log: cfg.Logger, queue: q,
-		pulls: make(chan struct{}, 2*cfg.Workers), wake: make(chan struct{}, 1), rescan: make(chan struct{}, 1), scrubNow: make(chan struct{}, 1), round: o,
+		pulls: make(chan struct{}, 2*cfg.Workers), large: make(chan struct{}, maxLarge),
+		wake: make(chan struct{}, 1), rescan: make(chan struct{}, 1), scrubNow: make(chan struct{}, 1), round: o,
 		idle: make(chan struct{}, 1), fresh: make(map[catalog.Digest]bool), flights: make(map[flightKey]*flight),
 		suspects: make(map[catalog.Digest]bool), failing: make(map[catalog.Digest]string),
 	}, nil

@@ -62,8 +62,12 @@ func newFleet(t *testing.T, cfg rig.Config, before ...func(*rig.Rig) error) *fle
 	}
 	t.Cleanup(func() {
 		for _, h := range r.Hosts() {
-			if text, _ := h.Log(0); t.Failed() {
-				t.Logf("log of %s:\n%s", h.Name, tail([]byte(text), 6000))
+			text, _ := h.Log(0)
+			if err := os.WriteFile(filepath.Join(t.ArtifactDir(), h.Name+".log"), []byte(text), 0o644); err != nil {
+				t.Error(err) // go test -artifacts keeps them
+			}
+			if t.Failed() {
+				t.Logf("log of %s:\n%s", h.Name, tail([]byte(text), 3000))
 			}
 		}
 		if err := r.Close(); err != nil {

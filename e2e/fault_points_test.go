@@ -24,7 +24,7 @@ func TestFaultPoints(t *testing.T) {
 	f := newFleet(t, rig.Config{Hosts: 3, Flags: []string{"--mail-to", "dev@example.org", "--mail-from", "symkeep@example.org"}},
 		func(r *rig.Rig) error { return sink.listen(t, r) })
 	for _, point := range []string{
-		"upload-before-replicate", "blob-synced", "blob-renamed", "blob-indexed", "pull-half", "upload-after-replicate",
+		"blob-synced", "blob-renamed", "blob-indexed", "pull-half", "upload-after-replicate",
 		"commit-before-propose", "fsm-before-apply", "fsm-after-apply", "commit-after-propose",
 		"claim-taken", "verdict-before-propose", "verdict-after-propose", "mail-sent",
 	} {

@@ -1,0 +1,120 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"symkeep/e2e/rig"
+	"symkeep/internal/catalog"
+)
+
+// TestFaultBits flips bits of what nodes keep. A node finds that out or is not
+// harmed; nobody is served a wrong byte, and the others go on.
+func TestFaultBits(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, rig.Config{Hosts: 3}, func(r *rig.Rig) error {
+		for _, h := range r.Hosts() { // snapshots at once, and logs that do not reach back
+			for name, v := range map[string]uint64{"snapshot-threshold": 20, "snapshot-interval-ms": 1500, "trailing-logs": 5} {
+				if err := h.SetNumber(name, v); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	for range 4 {
+		f.push(f.Hosts()...)
+	}
+	f.step("blob", f.flippedBlob)
+	f.step("snapshot", f.flippedSnapshot)
+	for _, what := range []struct {
+		name string
+		flip func(*rig.Host) (rig.Damage, error)
+	}{{"raft log", (*rig.Host).FlipRaft}, {"catalog", (*rig.Host).FlipFSM}} {
+		for i := range 3 {
+			f.step(fmt.Sprintf("%s/%d", what.name, i), func() { f.flippedStore(what.flip) })
+		}
+	}
+}
+
+// flippedBlob is found when the blob is read, and mended from another copy.
+func (f *fleet) flippedBlob() {
+	victim := f.follower()
+	d, err := victim.FlipBlob()
+	f.must(err)
+	f.t.Log(d)
+	f.served(victim) // from others, and it is noticed
+	f.alarm(f.leads(), victim, 30*time.Second, catalog.AlarmBitRot)
+	eventually(f.t, 30*time.Second, "the copy is made anew", func() error {
+		if _, err := os.Stat(d.Path); err != nil {
+			return err
+		}
+		return nil
+	})
+	f.served(victim)
+}
+
+// flippedSnapshot is read by nobody while the catalog is whole.
+func (f *fleet) flippedSnapshot() {
+	victim := f.follower()
+	eventually(f.t, 20*time.Second, "a snapshot", func() error {
+		f.push(f.Hosts()...)
+		found, err := os.ReadDir(within(victim, "raft", "snapshots"))
+		if err == nil && len(found) == 0 {
+			err = os.ErrNotExist
+		}
+		return err
+	})
+	f.must(victim.Kill())
+	d, err := victim.FlipSnapshot()
+	f.must(err)
+	f.t.Log(d)
+	f.comesBack(victim)
+}
+
+// flippedStore is a database of a node that is not what it was.
+func (f *fleet) flippedStore(flip func(*rig.Host) (rig.Damage, error)) {
+	victim := f.follower()
+	f.must(victim.Kill())
+	d, err := flip(victim)
+	f.must(err)
+	f.t.Log(d)
+	f.comesBack(victim)
+}
+
+// comesBack starts a damaged node. It serves what is right, or says what is wrong
+// and ends; then it is emptied and joins again, as its operator is told to.
+func (f *fleet) comesBack(victim *rig.Host) {
+	from := mark(victim)
+	f.push(f.Others(victim)...)
+	if err := victim.Start(); err != nil {
+		text, _ := victim.Log(from)
+		f.t.Logf("%s refuses to start: %s", victim.Name, tail([]byte(text), 500))
+		if len(text) == 0 {
+			f.t.Errorf("%s ended without a word", victim.Name)
+		}
+	} else {
+		f.push(f.Others(victim)...)
+		eventually(f.t, 30*time.Second, "damaged node ends or is healthy", func() error {
+			if !victim.Running() {
+				return nil
+			}
+			st, err := f.status(f.Others(victim)[0])
+			if err != nil || !st.Healthy {
+				return fmt.Errorf("%v, %v", st.Reasons, err)
+			}
+			return nil
+		})
+	}
+	if victim.Running() {
+		f.served(victim)
+		return
+	}
+	text, _ := victim.Log(from)
+	f.t.Logf("%s ended: %s", victim.Name, tail([]byte(text), 500))
+	f.must(victim.Wipe())
+	f.must(victim.Start())
+	f.settle(60 * time.Second)
+}

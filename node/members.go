@@ -19,7 +19,7 @@ import (
 // Timings of membership.
 const (
 	memberPoll     = 500 * time.Millisecond // how often joiners, the leader and a moved node look
-	refusedPoll    = 2 * time.Second        // how often a refused joiner asks again: its namesake may die
+	refusedPoll    = time.Second            // how often a refused joiner asks again: its namesake may die
 	configTimeout  = 10 * time.Second       // one change of the raft configuration
 	maxVoters      = 5
 	promotionLag   = 100              // entries a joiner may be behind when it gets a vote

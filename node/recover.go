@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -215,6 +216,7 @@ func (s *survivor) servers(list []*raft.SnapshotMeta) error {
 		}
 		s.plan.Voters = append(s.plan.Voters, r)
 	}
+	slices.SortFunc(s.plan.Voters, func(a, b api.RecoverServer) int { return strings.Compare(a.Name, b.Name) })
 	return nil
 }
 

@@ -38,6 +38,7 @@ func TestOneNode(t *testing.T) {
 		{"idempotency", testIdempotency},
 		{"peer port", testPeerPort},
 		{"living name", testLivingName},
+		{"slow uploads", testSlowUploads},
 		{"stuck", testStuck},
 		{"refused", testRefused},
 	} {

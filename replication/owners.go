@@ -2,19 +2,15 @@ package replication
 
 import (
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"symkeep/internal/catalog"
 )
 
 // Placement returns the placement of the committed layout.
 func (r *Replicator) Placement() *Placement {
-	l := r.cfg.Catalog.Layout()
-	if p := r.placement.Load(); p != nil && p.layout.Version == l.Version && p.layout.Equal(l) {
-		return p
-	}
-	p := NewPlacement(l)
-	r.placement.Store(p)
-	return p
+	return r.present.of(r.cfg.Catalog.Layout())
 }
 
 // former returns the placement of the newest layout that members still move away
@@ -24,11 +20,27 @@ func (r *Replicator) former() *Placement {
 	if len(kept) == 0 {
 		return nil
 	}
-	if p := r.formerly.Load(); p != nil && p.layout.Version == kept[0].Version && p.layout.Equal(kept[0]) {
+	return r.formerly.of(kept[0])
+}
+
+// latest keeps the placement that was asked for last.
+type latest struct {
+	kept      atomic.Pointer[Placement]
+	computing sync.Mutex // so that many who ask at once compute it once
+}
+
+func (c *latest) of(l catalog.Layout) *Placement {
+	fits := func(p *Placement) bool { return p != nil && p.layout.Version == l.Version && p.layout.Equal(l) }
+	if p := c.kept.Load(); fits(p) {
 		return p
 	}
-	p := NewPlacement(kept[0])
-	r.formerly.Store(p)
+	c.computing.Lock()
+	defer c.computing.Unlock()
+	if p := c.kept.Load(); fits(p) {
+		return p
+	}
+	p := NewPlacement(l)
+	c.kept.Store(p)
 	return p
 }
 

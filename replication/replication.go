@@ -138,17 +138,17 @@ type Replicator struct {
 	log   *slog.Logger
 	queue *queue
 
-	placement atomic.Pointer[Placement]
-	formerly  atomic.Pointer[Placement]
-	pulls     chan struct{} // bounds the transfers in flight
-	large     chan struct{} // bounds those of large blobs that mend placement
-	wake      chan struct{} // the resync loop has something to do
-	rescan    chan struct{} // the pass loop has something to do
-	scrubNow  chan struct{} // a round of the scrub is asked for
-	idle      chan struct{} // the queue has run empty
-	budget    budget        // of repair
-	pulled    atomic.Int64  // bytes, to mend placement
-	damaged   atomic.Int64  // copies set aside
+	present  latest        // placement
+	formerly latest        // that of the layout before
+	pulls    chan struct{} // bounds the transfers in flight
+	large    chan struct{} // bounds those of large blobs that mend placement
+	wake     chan struct{} // the resync loop has something to do
+	rescan   chan struct{} // the pass loop has something to do
+	scrubNow chan struct{} // a round of the scrub is asked for
+	idle     chan struct{} // the queue has run empty
+	budget   budget        // of repair
+	pulled   atomic.Int64  // bytes, to mend placement
+	damaged  atomic.Int64  // copies set aside
 
 	mu       sync.Mutex // guards what follows
 	fresh    map[catalog.Digest]bool
@@ -156,6 +156,7 @@ type Replicator struct {
 	hurry    bool // Hurry was called
 	flights  map[flightKey]*flight
 	suspects map[catalog.Digest]bool
+	unread   map[catalog.Digest]bool // of the suspects, those whose copy the disk did not give back
 	failing  map[catalog.Digest]string
 	pass     passResult
 	round    round
@@ -203,7 +204,7 @@ func New(cfg Config) (*Replicator, error) {
 		pulls: make(chan struct{}, 2*cfg.Workers), large: make(chan struct{}, maxLarge),
 		wake: make(chan struct{}, 1), rescan: make(chan struct{}, 1), scrubNow: make(chan struct{}, 1), round: o,
 		idle: make(chan struct{}, 1), fresh: make(map[catalog.Digest]bool), flights: make(map[flightKey]*flight),
-		suspects: make(map[catalog.Digest]bool), failing: make(map[catalog.Digest]string),
+		suspects: make(map[catalog.Digest]bool), unread: make(map[catalog.Digest]bool), failing: make(map[catalog.Digest]string),
 	}, nil
 }
 

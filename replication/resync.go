@@ -320,22 +320,35 @@ func (r *Replicator) vouch(ctx context.Context, row catalog.Blob, local blobstor
 	return &fact{row.Digest, &catalog.Receipt{Digest: row.Digest, RawSize: e.RawSize, Packed: e.Packed, Holders: []catalog.NodeID{r.cfg.Self}}}, nil
 }
 
-// examine verifies the local copy and takes a damaged one out of service.
+// examine verifies the local copy and takes a damaged one out of service. One that
+// the disk does not give back is an error, so that the next one is not written to
+// that disk at once; and it is not used before it has been read.
 func (r *Replicator) examine(ctx context.Context, d catalog.Digest) error {
 	_, err := r.store.Verify(ctx, d)
+	unread := errors.Is(err, syscall.EIO)
 	if isDamage(err) {
-		reason := err.Error()
-		if err = r.store.Quarantine(d, reason); err == nil {
+		cause := err
+		if err = r.store.Quarantine(d, cause.Error()); err == nil {
 			r.damaged.Add(1)
-			r.cfg.Damaged(d, reason)
+			r.cfg.Damaged(d, cause.Error())
+			if unread {
+				err = fmt.Errorf("the disk does not give a copy back: %w", cause)
+			}
 		}
-	} else if errors.Is(err, catalog.ErrNotFound) {
-		err = nil
 	}
-	if err == nil {
-		r.mu.Lock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case unread:
+		r.suspects[d], r.unread[d] = true, true
+	case errors.Is(err, catalog.ErrNotFound):
+		err = nil
+		if !r.unread[d] {
+			delete(r.suspects, d)
+		}
+	case err == nil:
 		delete(r.suspects, d)
-		r.mu.Unlock()
+		delete(r.unread, d)
 	}
 	return err
 }

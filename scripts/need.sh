@@ -8,6 +8,8 @@
 #   mail       an SMTP server (exim4) and openssl
 #   curl       curl
 #   node       node and npm
+#   net        nftables, iproute2, e2fsprogs, util-linux, fuse3, procps: what breaks networks and disks
+#   lb         haproxy
 #
 # A group whose commands are all there costs nothing and needs no rights. The rest
 # is installed with apt, as root or through sudo; no service that a package brings
@@ -31,6 +33,8 @@ commands() {
 	mail) echo "exim4|exim openssl" ;;
 	curl) echo "curl" ;;
 	node) echo "node npm" ;;
+	net) echo "ip tc nft nsenter losetup mount umount fsfreeze mkfs.ext4 fusermount3 ps" ;;
+	lb) echo "haproxy" ;;
 	*) return 1 ;;
 	esac
 }
@@ -44,6 +48,8 @@ packages() {
 	mail) echo "exim4-daemon-light openssl" ;;
 	curl) echo "curl ca-certificates" ;;
 	node) echo "nodejs npm" ;;
+	net) echo "nftables iproute2 e2fsprogs util-linux mount fuse3 procps" ;;
+	lb) echo "haproxy" ;;
 	esac
 }
 

@@ -106,17 +106,17 @@ func TestBalance(t *testing.T) {
 		moving float64 // beyond the least, at worst
 		want   func(catalog.Layout, catalog.LayoutNode) float64
 	}{
-		"5 nodes":              {fleet{n: 5, replicas: 3}, 40, 0.06, 0.02, equally},
-		"20 nodes":             {fleet{n: 20, replicas: 3}, 30, 0.10, 0.05, equally},
-		"20 nodes, 2 replicas": {fleet{n: 20, replicas: 2}, 20, 0.10, 0.06, equally},
-		"50 nodes":             {fleet{n: 50, replicas: 3}, 20, 0.20, 0.10, equally},
-		"20 nodes, 4 zones":    {fleet{n: 20, replicas: 3, zone: mod(4)}, 20, 0.10, 0.25, equally},
+		"5 nodes":              {fleet{n: 5, replicas: 3}, 10, 0.06, 0.02, equally},
+		"20 nodes":             {fleet{n: 20, replicas: 3}, 10, 0.10, 0.05, equally},
+		"20 nodes, 2 replicas": {fleet{n: 20, replicas: 2}, 5, 0.10, 0.06, equally},
+		"50 nodes":             {fleet{n: 50, replicas: 3}, 4, 0.20, 0.10, equally},
+		"20 nodes, 4 zones":    {fleet{n: 20, replicas: 3, zone: mod(4)}, 5, 0.10, 0.25, equally},
 		// Two zones of three are left as they were: nothing but the third can change.
-		"21 nodes, 3 zones": {fleet{n: 21, replicas: 3, zone: mod(3)}, 20, 0.10, 0.06, equally},
-		"20 nodes, weights": {fleet{n: 20, replicas: 3, weight: func(i int) int { return 50 + 50*(i%4) }}, 20, 0.14, 0.10, byWeight},
+		"21 nodes, 3 zones": {fleet{n: 21, replicas: 3, zone: mod(3)}, 5, 0.10, 0.06, equally},
+		"20 nodes, weights": {fleet{n: 20, replicas: 3, weight: func(i int) int { return 50 + 50*(i%4) }}, 5, 0.14, 0.10, byWeight},
 		"20 nodes in zones of 10, 4, 4 and 2": {fleet{n: 20, replicas: 3, zone: func(i int) string {
 			return []string{"a", "a", "a", "a", "a", "b", "b", "c", "c", "d"}[i%10]
-		}}, 20, 0.11, 0.25, func(l catalog.Layout, n catalog.LayoutNode) float64 {
+		}}, 5, 0.11, 0.25, func(l catalog.Layout, n catalog.LayoutNode) float64 {
 			// The large zone holds one copy of everything, the others share two.
 			in := 0
 			for _, o := range l.Nodes {

@@ -56,7 +56,7 @@ func TestJoinerCatchesUp(t *testing.T) {
 func TestRestartFindsWhatItMissed(t *testing.T) {
 	c, ns := trio(t, 3)
 	away := c.add(3, options{})
-	c.set.Replicas = 4
+	c.settings(func(s *catalog.Settings) { s.Replicas = 4 })
 	halt := away.run()
 	e := ns[0].push("a", raw(1, 1000))
 	c.await("four holders", c.holders(e.Digest, 4))

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"symkeep/e2e/rig"
+	"symkeep/internal/api"
+	"symkeep/internal/catalog"
 )
 
 // injectDisk breaks the disk of one member: what two copies are kept for.
@@ -102,6 +104,7 @@ func (c *crew) injectFlip(_ context.Context, f fault, h *host) error {
 		}
 		h.damaged, h.panics = true, true
 	}
+	h.rotten = f.kind == flipBlob
 	flip := map[kind]func() (rig.Damage, error){
 		flipBlob: h.FlipBlob, flipRaft: h.FlipRaft, flipFSM: h.FlipFSM, flipSnapshot: h.FlipSnapshot,
 	}[f.kind]
@@ -116,4 +119,67 @@ func (c *crew) injectFlip(_ context.Context, f fault, h *host) error {
 		c.tally.say("%s: bit %d at %d of %s flipped", h.Name, d.Bit, d.Offset, d.Path)
 	}
 	return nil
+}
+
+// repair is what a person does with disks that were damaged, once the cluster is
+// healthy otherwise: blobs are scrubbed, and a node whose log or catalog was damaged
+// and that runs all the same gets an empty disk, before another node is damaged.
+func (c *crew) repair(ctx context.Context) error {
+	for _, h := range c.members() {
+		var rotten, damaged bool
+		h.with(func() error {
+			rotten, damaged, h.rotten = h.rotten, h.damaged, false
+			return nil
+		})
+		switch {
+		case rotten:
+			if err := c.scrub(ctx, h); err != nil {
+				return fmt.Errorf("scrub of %s: %w", h.Name, err)
+			}
+		case damaged:
+			c.tally.count("faults", "ran on with a damaged disk")
+			err := h.with(func() error {
+				h.excused = true
+				if err := h.Host.Kill(); err != nil {
+					return err
+				}
+				c.replaceDisk(h)
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return c.waitHealthy(ctx)
+}
+
+// scrub has a node verify all its copies, and waits for the end of that.
+func (c *crew) scrub(ctx context.Context, h *host) error {
+	before := int64(-1)
+	return c.operate(ctx, func(ctx context.Context, at *api.Client) error {
+		if before < 0 {
+			r, err := at.SetRepl(ctx, api.ReplRequest{Scrub: true, Nodes: []string{h.Name}})
+			if err != nil {
+				return err
+			}
+			before = 0
+			for _, n := range r.Nodes {
+				if n.Name == h.Name {
+					before = n.Scrub.FinishedMS
+				}
+			}
+		}
+		r, err := at.Repl(ctx)
+		if err != nil {
+			return err
+		}
+		for _, n := range r.Nodes {
+			if n.Name == h.Name && n.Scrub.FinishedMS > before && !n.Scrub.Running {
+				c.tally.add("faults", "damaged copies found", int(n.Scrub.Damaged))
+				return nil
+			}
+		}
+		return fmt.Errorf("a round of %s is under way: %+v: %w", h.Name, r.Nodes, catalog.ErrUnavailable)
+	})
 }

@@ -22,6 +22,7 @@ type host struct {
 	point   string     // armed
 	sick    bool       // its disk misbehaves: the node may end itself
 	damaged bool       // bits were flipped: it may have to be wiped
+	rotten  bool       // bits of its blobs were flipped
 	panics  bool       // its disk was bad once: it may have ended with a panic
 	failed  int        // starts in a row after which it ended at once
 	started time.Time
@@ -178,7 +179,7 @@ func (c *crew) revive(h *host) {
 
 // replaceDisk is what a person does with a node that refuses its own data.
 func (c *crew) replaceDisk(h *host) {
-	c.tally.say("%s refuses its damaged disk, it gets an empty one", h.Name)
+	c.tally.say("%s gets an empty disk for its damaged one", h.Name)
 	c.tally.count("faults", "replaced a damaged disk")
 	if err := h.Host.Wipe(); err != nil {
 		c.tally.say("wipe of %s: %v", h.Name, err)
@@ -195,8 +196,7 @@ func (c *crew) heal(ctx context.Context, limit time.Duration) bool {
 	}
 	for _, h := range c.hosts {
 		h.mu.Lock()
-		h.sick, h.point = false, ""
-		h.down = time.Time{}
+		h.down, h.point = time.Time{}, ""
 		if h.Running() {
 			h.Resume()
 		}
@@ -206,12 +206,18 @@ func (c *crew) heal(ctx context.Context, limit time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	err := c.waitHealthy(ctx)
+	if err == nil {
+		err = c.repair(ctx)
+	}
 	took := time.Since(begun)
 	if err != nil {
 		c.tally.bug("not healthy %v after every fault ended: %v\n%s", took.Round(time.Millisecond), err, c.describe())
 		return false
 	}
 	c.tally.say("healthy after %v", took.Round(time.Millisecond))
+	for _, h := range c.hosts {
+		h.with(func() error { h.sick = false; return nil }) // not before: a node may end itself late
+	}
 	return true
 }
 
@@ -267,6 +273,21 @@ func (c *crew) describe() string {
 			fmt.Fprintf(&b, "    %s %s %s %s applied %d, missing %d, synced %v, queue %d, quarantined %d, orphans %d\n",
 				n.Name, n.ID, n.Role, n.State, n.AppliedIndex, n.Missing, n.Synced, n.Queue, n.Quarantined, n.Orphans)
 		}
+	}
+	for _, h := range c.members() {
+		client, err := h.Client()
+		if err != nil {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		if repl, err := client.Repl(ctx); err == nil {
+			for _, n := range repl.Nodes {
+				fmt.Fprintf(&b, "  repair at %s: queue %d, running %d, missing %d, errors %v %s\n", n.Name, n.Queue, n.Running, n.Missing, n.Errors, n.Err)
+			}
+		}
+		cancel()
+		client.Close()
+		break
 	}
 	return b.String()
 }

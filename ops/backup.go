@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -177,6 +178,9 @@ func writeWhole(path string, write func(f *os.File) error) error {
 	}
 	if err := os.Rename(tmp, path); err != nil {
 		return err
+	}
+	if runtime.GOOS == "windows" { // there a directory cannot be synced
+		return nil
 	}
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {

@@ -65,7 +65,10 @@ func (r *Replicator) decide(v view, d catalog.Digest, row *catalog.Blob, local *
 	keepers := v.placement.keepers(d, v.down)
 	keep := slices.Contains(keepers, v.self)
 	listed := slices.Contains(row.Holders, v.self)
-	covered := len(keepers) > 0 && !slices.ContainsFunc(keepers, func(n catalog.NodeID) bool { return !slices.Contains(row.Holders, n) })
+	// A copy on a node that nobody reaches covers nothing: this one may be all there is.
+	covered := len(keepers) > 0 && !slices.ContainsFunc(keepers, func(n catalog.NodeID) bool {
+		return !slices.Contains(row.Holders, n) || !v.alive(n)
+	})
 	have := local != nil && (local.Packed == row.Packed || len(row.Holders) == 0)
 	switch {
 	case have && listed && !keep && covered:

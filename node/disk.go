@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -112,6 +115,7 @@ func (n *Node) runAlarms(ctx context.Context) error {
 			return nil
 		}
 	}
+	n.tellLast(ctx)
 	told := map[catalog.AlarmCode]string{}
 	for _, code := range passing {
 		told[code] = "unknown: of an earlier process"
@@ -135,6 +139,37 @@ func (n *Node) runAlarms(ctx context.Context) error {
 	return nil
 }
 
+// lastAlarm is the file in which a process that ends itself leaves an alarm for the
+// next one to tell: its code and text.
+const lastAlarm = "last-alarm"
+
+// failWith ends the node with an alarm that stands until somebody clears it.
+func (n *Node) failWith(code catalog.AlarmCode, err error) {
+	n.notice(code, err.Error())
+	if werr := writeFile(n.cfg.DataDir, lastAlarm, string(code)+" "+alarmText(err.Error())); werr != nil {
+		n.log.Warn("alarm not left for the next start", "node", n.name, "alarm", string(code), "err", werr)
+	}
+	n.fail(err)
+}
+
+// tellLast raises the alarm that the last process left.
+func (n *Node) tellLast(ctx context.Context) {
+	path := filepath.Join(n.cfg.DataDir, lastAlarm)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return
+	}
+	code, text, _ := strings.Cut(strings.TrimSpace(string(b)), " ")
+	for text != "" && n.tell(ctx, catalog.AlarmCode(code), text) != nil {
+		if !pause(ctx, alarmEvery) {
+			return
+		}
+	}
+	if err := os.Remove(path); err != nil {
+		n.log.Warn("alarm of the last process not removed", "path", path, "err", err)
+	}
+}
+
 func (n *Node) tell(ctx context.Context, code catalog.AlarmCode, text string) error {
 	ctx, cancel := context.WithTimeout(ctx, alarmLimit)
 	defer cancel()
@@ -153,15 +188,16 @@ func (n *Node) runRoom(ctx context.Context) error {
 		if sp, err := n.blobs.Space(); err != nil {
 			n.log.Warn("disk not measured", "node", n.name, "err", err)
 		} else {
+			where := n.cfg.DataDir
 			if raft := n.raftSpace(sp); raft.Level() == blobstore.LevelReadOnly {
-				sp = raft // nothing that the data directory has room for helps then
+				where, sp = n.raftDir(), raft // room in the data directory is no help then
 			}
-			level = n.noteLevel(sp, level)
+			level = n.noteLevel(where, sp, level)
 		}
 		if err := n.ballast.keep(); err != nil {
 			n.log.Warn("no space kept in reserve for the log", "node", n.name, "err", err)
 		}
-		if cause := n.unfitToLead(); cause != nil && n.leads() && time.Since(handed) > handEvery {
+		if cause := n.unfitToLead(); cause != nil && n.leads() && len(n.members()) > 1 && time.Since(handed) > handEvery {
 			handed = time.Now()
 			n.handToFit(ctx, cause)
 		}
@@ -176,7 +212,7 @@ const levelSlack = 0.01
 
 // noteLevel raises and ends the alarm of a full disk, and returns the level that
 // counts from now on.
-func (n *Node) noteLevel(sp blobstore.Space, before blobstore.Level) blobstore.Level {
+func (n *Node) noteLevel(where string, sp blobstore.Space, before blobstore.Level) blobstore.Level {
 	level := sp.Level()
 	if level == before {
 		return before
@@ -196,7 +232,7 @@ func (n *Node) noteLevel(sp blobstore.Space, before blobstore.Level) blobstore.L
 		can = "the catalog does not grow through it"
 	}
 	if can != "" {
-		text = fmt.Sprintf("the disk of %s is at level %s (%.0f %% of %d bytes): %s; free or add disk space", n.cfg.DataDir, level, 100*sp.Share(), sp.Used+sp.Avail, can)
+		text = fmt.Sprintf("the disk of %s is at level %s (%.0f %% of %d bytes): %s; free or add disk space", where, level, 100*sp.Share(), sp.Used+sp.Avail, can)
 	}
 	n.log.Info("disk level", "node", n.name, "level", string(level), "before", string(before))
 	n.notice(catalog.AlarmDiskFull, text)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
 )
 
 // raftLogger hands raft's own log lines to slog. The library recovers from every
@@ -121,7 +122,7 @@ func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
 func levelOf(err error) slog.Level {
 	var network net.Error
 	switch {
-	case errors.Is(err, net.ErrClosed):
+	case errors.Is(err, net.ErrClosed), errors.Is(err, raft.ErrTransportShutdown):
 		return slog.LevelDebug
 	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return slog.LevelWarn

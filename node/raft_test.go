@@ -153,14 +153,14 @@ func TestNoteLevel(t *testing.T) {
 	}{
 		{700, blobstore.LevelOK, ""},
 		{810, blobstore.LevelWarn, ""},
-		{890, blobstore.LevelNoRebalance, "level no-rebalance (89 % of 1000 bytes)"},
+		{890, blobstore.LevelNoRebalance, "disk of /d is at level no-rebalance (89 % of 1000 bytes)"},
 		{990, blobstore.LevelReadOnly, "level read-only"},
 		{965, blobstore.LevelReadOnly, "level read-only"},
 		{930, blobstore.LevelNoIngest, "level no-ingest"},
 		{915, blobstore.LevelNoIngest, "level no-ingest"},
 		{500, blobstore.LevelOK, ""},
 	} {
-		level = n.noteLevel(blobstore.Space{Used: tt.used, Avail: 1000 - tt.used, Marks: blobstore.DefaultMarks()}, level)
+		level = n.noteLevel("/d", blobstore.Space{Used: tt.used, Avail: 1000 - tt.used, Marks: blobstore.DefaultMarks()}, level)
 		text := ""
 		for _, a := range n.localAlarms() {
 			text += a.Text

@@ -62,8 +62,7 @@ func (n *Node) runTransferWatch(ctx context.Context) error {
 		}
 		if stuck := n.transfer.stuckFor(); stuck > transferStuck {
 			err := fmt.Errorf("a hand-over of leadership has not ended for %s, and this leader takes no commands: start the node again", stuck.Round(time.Second))
-			n.notice(catalog.AlarmStuck, err.Error())
-			n.fail(err)
+			n.failWith(catalog.AlarmStuck, err)
 			return nil
 		}
 	}
@@ -79,8 +78,7 @@ func (n *Node) restoredAgain(restores int, index uint64) {
 		return
 	}
 	err := fmt.Errorf("%d snapshots in a row were installed and nothing after log index %d was applied: start the node again; if that does not help, empty its data directory and start it with --join", restores, index)
-	n.notice(catalog.AlarmSnapshotLoop, err.Error())
-	n.fail(err)
+	n.failWith(catalog.AlarmSnapshotLoop, err)
 }
 
 // dropConflicting removes the whole log if it holds another entry at the index of

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -107,6 +108,9 @@ func testSnapshotLoop(t *testing.T, nodes []*testNode) {
 		t.Fatalf("Run of a follower in a snapshot loop = %v, want that said", err)
 	}
 	follower.start()
+	eventually(t, 10*time.Second, func() bool { return standing(leader, follower, catalog.AlarmSnapshotLoop) != "" },
+		func() string { return "the cluster knows nothing of the snapshot loop" })
+	clearAlarms(t, leader)
 	awaitHealthy(t, nodes...)
 	if !strings.Contains(follower.log.String(), "entries that were never committed: dropped") {
 		t.Errorf("the log of the follower says nothing of the entries from %d on that it dropped", first)
@@ -165,7 +169,66 @@ func testTransferStuck(t *testing.T, nodes []*testNode) {
 		t.Fatalf("Run of a leader stuck in a hand-over = %v, want that said", err)
 	}
 	leader.start()
+	eventually(t, 20*time.Second, func() bool { return standing(nodes[0], leader, catalog.AlarmStuck) != "" },
+		func() string { return "the cluster knows nothing of the hand-over" })
+	clearAlarms(t, leader)
 	awaitHealthy(t, nodes...)
+}
+
+// clearAlarms ends every alarm, as an operator does.
+func clearAlarms(t *testing.T, n *testNode) {
+	t.Helper()
+	if err := n.ClearAlarms(t.Context(), api.AlarmRequest{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestCopiesOutOfReach: a file whose only copies are on dead members can be pushed
+// again.
+func TestCopiesOutOfReach(t *testing.T) {
+	t.Parallel()
+	var nodes []*testNode
+	for i := range 3 {
+		n := newTestNode(t, fmt.Sprint("n", i))
+		n.cfg.Settings.Replicas = 1
+		if i > 0 {
+			n.cfg.Join = []string{nodes[0].gossip.Addr()}
+		}
+		n.start()
+		nodes = append(nodes, n)
+	}
+	awaitHealthy(t, nodes...)
+	f := breakpad(61, 1000)
+	nodes[0].push("first", f)
+	row, err := nodes[0].fsm.Blob(f.digest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var living []*testNode
+	for _, n := range nodes {
+		if slices.Contains(row.Holders, n.id.Node) {
+			n.halt()
+		} else {
+			living = append(living, n)
+		}
+	}
+	if len(living) != 2 {
+		t.Fatalf("the blob is held by %v, want one node", row.Holders)
+	}
+	leader, _ := leaderOf(t, living...)
+	eventually(t, 20*time.Second, func() bool { return leader.outOfReach(f.digest()) }, func() string { return "the holder is not found dead" })
+	id := leader.open("second", f)
+	r, err := leader.c.Commit(t.Context(), id, api.CommitRequest{Files: 1})
+	if err != nil || !slices.Equal(r.Lacking, []catalog.Digest{f.digest()}) {
+		t.Fatalf("commit while the only copy is out of reach = %+v, %v, want the blob asked for again", r, err)
+	}
+	leader.commit(id, f)
+	if st := leader.await(id); st.State != catalog.StateGood {
+		t.Errorf("package is %s, want good", st.State)
+	}
+	for _, n := range living {
+		n.serves(f)
+	}
 }
 
 // testDiverged takes a row out of one node's catalog. What it then makes of the log

@@ -10,16 +10,13 @@ import (
 	"symkeep/internal/catalog"
 )
 
-// TestFaultBits flips bits of what nodes keep. A node finds that out or is not
+// faultBits flips bits of what nodes keep. A node finds that out or is not
 // harmed; nobody is served a wrong byte, and the others go on.
-func TestFaultBits(t *testing.T) {
-	t.Parallel()
+func faultBits(t *testing.T) {
 	f := newFleet(t, rig.Config{Hosts: 3}, func(r *rig.Rig) error {
-		for _, h := range r.Hosts() { // snapshots at once, and logs that do not reach back
-			for name, v := range map[string]uint64{"snapshot-threshold": 20, "snapshot-interval-ms": 1500, "trailing-logs": 5} {
-				if err := h.SetNumber(name, v); err != nil {
-					return err
-				}
+		for _, h := range r.Hosts() {
+			if err := short(h); err != nil {
+				return err
 			}
 		}
 		return nil

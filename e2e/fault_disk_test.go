@@ -8,13 +8,13 @@ import (
 	"time"
 
 	"symkeep/e2e/rig"
+	"symkeep/internal/api"
 	"symkeep/internal/catalog"
 )
 
-// TestFaultFullDisk fills the disks of nodes, and freezes them. Each node has one
+// faultFullDisk fills the disks of nodes, and freezes them. Each node has one
 // for its blobs and one for its raft log.
-func TestFaultFullDisk(t *testing.T) {
-	t.Parallel()
+func faultFullDisk(t *testing.T) {
 	f := newFleet(t, rig.Config{Hosts: 3, Disk: rig.Disk{Kind: rig.DiskLoop, Size: 96 << 20, Raft: 48 << 20}})
 	f.push(f.Host(1))
 	f.step("blobs", f.blobsFull)
@@ -95,10 +95,9 @@ func (f *fleet) frozen(victim *rig.Host, v rig.Volume) {
 	f.settle(60 * time.Second)
 }
 
-// TestFaultSickDisk makes fsync slow, fail and hang, and reads fail, beneath the
+// faultSickDisk makes fsync slow, fail and hang, and reads fail, beneath the
 // database files too: the disk is a FUSE pass-through.
-func TestFaultSickDisk(t *testing.T) {
-	t.Parallel()
+func faultSickDisk(t *testing.T) {
 	f := newFleet(t, rig.Config{Hosts: 3, Disk: rig.Disk{Kind: rig.DiskFUSE}})
 	f.push(f.Host(1))
 	f.step("slow", f.slowSync)
@@ -176,6 +175,14 @@ func (f *fleet) hungSync() {
 func (f *fleet) failingReads() {
 	victim := f.follower()
 	f.must(victim.Sicken(rig.Sickness{FailRead: "blobs"}))
+	begun := time.Now()
 	f.served(victim)
+	f.t.Logf("%d keys served without a readable copy in %v", len(f.keys), since(begun))
 	f.must(victim.Sicken(rig.Sickness{}))
+	other := f.Others(victim)[0]
+	f.alarm(other, victim, 20*time.Second, catalog.AlarmSuspectDisk) // stands until a person clears it
+	client, err := other.Client()
+	f.must(err)
+	defer client.Close()
+	f.must(client.ClearAlarms(f.t.Context(), api.AlarmRequest{Node: victim.Name}))
 }

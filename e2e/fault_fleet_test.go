@@ -32,6 +32,20 @@ var faultDir string
 
 func removeFaultBin() { os.RemoveAll(faultDir) }
 
+// TestFaults breaks whatever can break, one fault after the other on each of
+// several clusters. They wait for timeouts most of the time, so all of them go on
+// at once.
+func TestFaults(t *testing.T) {
+	var playing sync.WaitGroup
+	for name, play := range map[string]func(*testing.T){
+		"points": faultPoints, "links": faultLinks, "weather": faultWeather,
+		"full disk": faultFullDisk, "sick disk": faultSickDisk, "bits": faultBits,
+	} {
+		playing.Go(func() { t.Run(name, play) })
+	}
+	playing.Wait()
+}
+
 // A fleet is a cluster on a rig, and what it has promised to keep.
 type fleet struct {
 	*rig.Rig

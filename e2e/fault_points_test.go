@@ -7,35 +7,134 @@ import (
 	"net"
 	"net/mail"
 	"net/textproto"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"symkeep/e2e/rig"
+	"symkeep/internal/api"
 )
 
-// TestFaultPoints kills nodes at every moment at which something is half done. The
+// faultPoints kills nodes at every moment at which something is half done. The
 // first node that comes to the point dies there; the push goes on with the others
 // and is good, and the dead node comes back.
-func TestFaultPoints(t *testing.T) {
-	t.Parallel()
+func faultPoints(t *testing.T) {
 	sink := &mailSink{ids: map[string]int{}}
 	f := newFleet(t, rig.Config{Hosts: 3, Flags: []string{"--mail-to", "dev@example.org", "--mail-from", "symkeep@example.org"}},
 		func(r *rig.Rig) error { return sink.listen(t, r) })
 	for _, point := range []string{
-		"blob-synced", "blob-renamed", "blob-indexed", "pull-half", "upload-after-replicate",
+		"upload-before-replicate", "blob-synced", "blob-renamed", "blob-indexed", "pull-half", "upload-after-replicate",
 		"commit-before-propose", "fsm-before-apply", "fsm-after-apply", "commit-after-propose",
 		"claim-taken", "verdict-before-propose", "verdict-after-propose", "mail-sent",
 	} {
 		f.step("kill/"+point, func() { f.killAt(point) })
 	}
+	f.step("kill/vote-given", func() { f.killJoining("vote-given") })
+	f.step("kill/member-added", func() { f.killJoining("member-added") })
+	f.step("kill/snapshot-persisted", f.killSnapshot)
+	f.step("kill/restore-received", f.killRestore)
+	f.step("stop/commit-before-propose", f.stopAt)
 	eventually(t, 30*time.Second, "every verdict is mailed", func() error {
 		if got := sink.count(); got != f.made {
 			return fmt.Errorf("%d mails of distinct Message-ID about %d packages", got, f.made)
 		}
 		return nil
 	})
+}
+
+// killJoining makes the leader die in the middle of taking a member in.
+func (f *fleet) killJoining(point string) {
+	joiner := f.follower()
+	f.must(joiner.Kill())
+	id, err := joiner.ID(f.t.Context())
+	f.must(err)
+	client, err := f.leads().Client()
+	f.must(err)
+	defer client.Close()
+	f.must(client.ClusterRemove(f.t.Context(), api.NodeRequest{Node: string(id), Force: true}))
+	f.must(joiner.Wipe())
+	for _, h := range f.Others(joiner) {
+		f.must(h.ArmKill(point))
+	}
+	f.must(joiner.Launch())
+	f.dies(point)
+}
+
+// dies waits until some node has died at a point, and starts it again.
+func (f *fleet) dies(point string) {
+	f.t.Helper()
+	var dead *rig.Host
+	eventually(f.t, 30*time.Second, "a node dies at "+point, func() error {
+		for _, h := range f.Hosts() {
+			if !h.Running() {
+				dead = h
+				return nil
+			}
+		}
+		return fmt.Errorf("all live")
+	})
+	for _, h := range f.Hosts() {
+		f.must(h.Disarm())
+	}
+	f.must(dead.Start())
+}
+
+// short makes a node keep a short log, with a snapshot in front of it, from its
+// next start on.
+func short(h *rig.Host) error {
+	for name, v := range map[string]uint64{"snapshot-threshold": 20, "snapshot-interval-ms": 1000, "trailing-logs": 5} {
+		if err := h.SetNumber(name, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// killSnapshot makes a node die between a snapshot and the cut of its log.
+func (f *fleet) killSnapshot() {
+	victim := f.follower()
+	f.must(short(victim))
+	f.must(victim.Restart())
+	f.must(victim.ArmKill("snapshot-persisted"))
+	f.push(f.Hosts()...)
+	f.dies("snapshot-persisted")
+}
+
+// killRestore makes a node die between a snapshot it was sent and its catalog.
+func (f *fleet) killRestore() {
+	victim := f.follower()
+	for _, h := range f.Others(victim) {
+		f.must(short(h))
+		f.must(h.Restart())
+		f.settle(60 * time.Second)
+	}
+	f.must(victim.Kill())
+	f.must(victim.Wipe())
+	for range 3 {
+		f.push(f.Others(victim)...)
+	}
+	eventually(f.t, 20*time.Second, "the others have snapshots", func() error {
+		for _, h := range f.Others(victim) {
+			if found, err := os.ReadDir(within(h, "raft", "snapshots")); err != nil || len(found) == 0 {
+				return fmt.Errorf("%s: no snapshot: %v", h.Name, err)
+			}
+		}
+		return nil
+	})
+	f.must(victim.ArmKill("restore-received"))
+	f.must(victim.Launch())
+	f.dies("restore-received")
+}
+
+// stopAt stops a node in the middle of a push that it has taken, instead of killing
+// it: its connections stay open. The client goes to another one.
+func (f *fleet) stopAt() {
+	victim := f.follower()
+	f.must(victim.ArmStop("commit-before-propose"))
+	f.within30(append([]*rig.Host{victim}, f.Others(victim)...)...)
+	f.must(victim.Resume())
 }
 
 // A mailSink takes every mail (RFC 5321) and counts each Message-ID.
@@ -132,9 +231,17 @@ func (f *fleet) killAt(point string) {
 	for _, h := range f.Hosts() {
 		f.must(h.Disarm())
 	}
-	for _, h := range f.Hosts() { // several may have come to it at once
-		if !h.Running() {
-			f.must(h.Start())
+	// Several may have come to it at once, one of them after this look.
+	for ended := false; !ended; {
+		select {
+		case <-p.ended:
+			ended = true
+		case <-time.After(50 * time.Millisecond):
+		}
+		for _, h := range f.Hosts() {
+			if !h.Running() {
+				f.must(h.Start())
+			}
 		}
 	}
 	r := p.wait(f.t, time.Minute)

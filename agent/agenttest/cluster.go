@@ -76,7 +76,9 @@ func New(t testing.TB, n int) *Cluster {
 		node.Server = httptest.NewServer(node)
 		c.Nodes = append(c.Nodes, node)
 	}
+	c.mu.Lock() // the requests of other processes come from nowhere
 	c.office = newOffice(c.Nodes)
+	c.mu.Unlock()
 	t.Cleanup(func() {
 		stop()
 		for _, node := range c.Nodes {

@@ -106,9 +106,9 @@ func clusterLeave(env Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "leave",
 		Short: "make the node at --server leave its cluster for good",
-		Long: "Makes the node at --server leave its cluster for good. It is refused while the node\n" +
-			"holds the only copy of a blob or the others could not go on without it; the copies it\n" +
-			"holds are made again by the others. The data directory cannot be used again.",
+		Long: "Makes the node at --server leave its cluster for good. It is refused while blobs\n" +
+			"would have too few copies without the node, which a drain ends, or while the others could\n" +
+			"not go on without it. The data directory cannot be used again.",
 		Example: "  symkeep cluster leave --server http://old-node:8480",
 		Args:    Args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -116,7 +116,7 @@ func clusterLeave(env Env) *cobra.Command {
 				return err
 			}
 			if v, err := r.cluster(cmd.Context()); err == nil {
-				plan(env, fmt.Sprintf("the node at %s leaves cluster %s of %s for good; the others make its copies again (%s)",
+				plan(env, fmt.Sprintf("the node at %s leaves cluster %s of %s for good (%s)",
 					v.from, v.ClusterID, plural(len(v.Nodes), "node"), summary(v.ClusterStatus)))
 			}
 			// The node may be gone before it can tell how the cluster looks without it.

@@ -23,6 +23,12 @@ const (
 	probeFor   = 1500 * time.Millisecond
 )
 
+// patience is how long a member may take for a copy of so many bytes before another
+// one is asked as well: it may answer questions while its disk hangs.
+func patience(bytes int64) time.Duration {
+	return 3*time.Second + time.Duration(bytes)*time.Second/(8*slowest)
+}
+
 // Replicate brings a blob, of which this node has a durable verified copy, to want
 // distinct members, this one included: its owners first, others when an owner does
 // not take it. The remaining owners fetch it once it is committed. If another
@@ -96,7 +102,7 @@ func (r *Replicator) gather(ctx context.Context, rc *catalog.Receipt, want int, 
 			candidates = candidates[1:]
 			asked++
 			g.Go(func() error {
-				stop := r.watch(ctx, node, func() { news <- asking{node: node, slow: true} })
+				stop := r.watch(ctx, node, patience(rc.Packed.Size), func() { news <- asking{node: node, slow: true} })
 				err := r.ask(ctx, node, o)
 				stop()
 				news <- asking{node: node, err: err}
@@ -128,15 +134,22 @@ func (r *Replicator) gather(ctx context.Context, rc *catalog.Receipt, want int, 
 }
 
 // watch calls slow, once, when a member that was asked to pull does not even answer a
-// question that needs no work. The stop it returns waits for an end of that.
-func (r *Replicator) watch(ctx context.Context, node catalog.NodeID, slow func()) (stop func()) {
+// question that needs no work, or takes longer than so long. The stop it returns
+// waits for an end of that.
+func (r *Replicator) watch(ctx context.Context, node catalog.NodeID, most time.Duration, slow func()) (stop func()) {
 	if node == r.cfg.Self {
 		return func() {}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var g errgroup.Group
 	g.Go(func() error {
+		begun := time.Now()
 		for rest(ctx, probeEvery) {
+			if took := time.Since(begun); took > most {
+				r.log.Warn("a member asked for a copy takes long, asking another one as well", "peer", node, "took", took)
+				slow()
+				return nil
+			}
 			pctx, done := context.WithTimeout(ctx, probeFor)
 			_, err := r.cfg.Peers.Have(pctx, node, nil)
 			done()

@@ -92,6 +92,7 @@ func TestBigPackage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("12,000 files")
 	}
+	t.Parallel()
 	w := newCluster(t)
 	const files = 12_000
 	for _, r := range w.fsm.ApplyBatch(bulk(w, 1, files)) {

@@ -17,7 +17,8 @@ import (
 const (
 	barrierTimeout = 10 * time.Second
 	tickEvery      = time.Second
-	upkeepEvery    = 10 * time.Second
+	sweepEvery     = time.Second
+	retireEvery    = 10 * time.Second
 	retireGrace    = 24 * time.Hour
 	upkeepRows     = 2000
 )
@@ -199,15 +200,23 @@ func (n *Node) arrangeVoters(ctx context.Context, c *consensus) error {
 
 // runUpkeep retires blobs nobody references and sweeps what is over.
 func (n *Node) runUpkeep(ctx context.Context) error {
-	for pause(ctx, upkeepEvery) {
-		if err := n.upkeep(ctx); err != nil && ctx.Err() == nil {
+	retired := time.Now()
+	for pause(ctx, sweepEvery) {
+		err := n.sweep(ctx)
+		if err == nil && time.Since(retired) >= retireEvery {
+			retired = time.Now()
+			err = n.retire(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
 			n.log.Warn("upkeep", "err", err)
 		}
 	}
 	return nil
 }
 
-func (n *Node) upkeep(ctx context.Context) error {
+// sweep removes what is over. As long as entries of a member that has gone are not
+// swept, blobs seem to have fewer copies than they have.
+func (n *Node) sweep(ctx context.Context) error {
 	due, err := n.fsm.SweepDue()
 	if err != nil {
 		return err
@@ -219,6 +228,10 @@ func (n *Node) upkeep(ctx context.Context) error {
 		}
 		more = v.More
 	}
+	return nil
+}
+
+func (n *Node) retire(ctx context.Context) error {
 	idle, err := n.fsm.RetireCandidates(retireGrace.Milliseconds(), upkeepRows/4)
 	if err != nil || len(idle) == 0 {
 		return err

@@ -52,7 +52,7 @@ func (n *Node) PeerStatus(context.Context) (api.PeerStatus, error) {
 // ClusterStatus describes the cluster as this node sees it, after asking every
 // member about itself.
 func (n *Node) ClusterStatus(ctx context.Context) (api.ClusterStatus, error) {
-	st := api.ClusterStatus{ClusterID: n.ClusterID(), Nodes: []api.NodeStatus{}, Alarms: []catalog.Alarm{}}
+	st := api.ClusterStatus{ClusterID: n.ClusterID(), AnsweredBy: n.id.Node, Nodes: []api.NodeStatus{}, Alarms: []catalog.Alarm{}}
 	c := n.consensus()
 	if c == nil {
 		st.Reasons = []string{errNoCluster.Error()}

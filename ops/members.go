@@ -2,6 +2,7 @@ package ops
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -103,21 +104,21 @@ func clusterJoin(env Env) *cobra.Command {
 
 func clusterLeave(env Env) *cobra.Command {
 	var r remote
+	var p patience
 	c := &cobra.Command{
 		Use:   "leave",
 		Short: "make the node at --server leave its cluster for good",
-		Long: "Makes the node at --server leave its cluster for good. It is refused while blobs\n" +
-			"would have too few copies without the node, which a drain ends, or while the others could\n" +
-			"not go on without it. The data directory cannot be used again.",
+		Long: "Makes the node at --server leave its cluster for good. If blobs would have too few\n" +
+			"copies without it, it is drained first, which may take long: the progress is told, an\n" +
+			"interrupt leaves it draining. The data directory cannot be used again.",
 		Example: "  symkeep cluster leave --server http://old-node:8480",
 		Args:    Args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := r.one("leaves"); err != nil {
+			if err := errors.Join(r.one("leaves"), p.check()); err != nil {
 				return err
 			}
-			if v, err := r.cluster(cmd.Context()); err == nil {
-				plan(env, fmt.Sprintf("the node at %s leaves cluster %s of %s for good (%s)",
-					v.from, v.ClusterID, plural(len(v.Nodes), "node"), summary(v.ClusterStatus)))
+			if err := r.emptyForLeave(cmd.Context(), env, &p); err != nil {
+				return err
 			}
 			// The node may be gone before it can tell how the cluster looks without it.
 			err := r.do(cmd.Context(), func(ctx context.Context, c *api.Client) error { return c.ClusterLeave(ctx) })
@@ -127,12 +128,33 @@ func clusterLeave(env Env) *cobra.Command {
 			return printer{env, r.json}.print(struct {
 				Left string `json:"left"`
 			}{r.servers[0]}, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "the node at %s has left: stop it\n", r.servers[0])
+				_, err := fmt.Fprintf(w, "the node at %s has left\n", r.servers[0])
 				return err
 			})
 		},
 	}
 	r.flags(c.Flags())
+	p.flag(c.Flags(), 0)
 	acceptYes(c)
 	return c
+}
+
+// emptyForLeave tells the plan, and drains the node if copies have to be made
+// elsewhere first.
+func (r *remote) emptyForLeave(ctx context.Context, env Env, p *patience) error {
+	v, err := r.cluster(ctx)
+	if err != nil {
+		return err
+	}
+	plan(env, fmt.Sprintf("the node at %s leaves cluster %s of %s for good (%s)",
+		v.from, v.ClusterID, plural(len(v.Nodes), "node"), summary(v.ClusterStatus)))
+	n, err := v.node(string(v.AnsweredBy))
+	if err != nil {
+		return nil // whether it may leave is the cluster's to say
+	}
+	move, err := r.planLayout(ctx, api.LayoutRequest{Remove: []string{string(n.ID)}})
+	if err != nil || move.MoveBlobs == 0 {
+		return nil
+	}
+	return r.drain(ctx, env, string(n.ID), true, p)
 }

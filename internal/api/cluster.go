@@ -8,25 +8,26 @@ import (
 
 // ClusterStatus is GET /api/v1/cluster and the one line of `cluster status --json`.
 type ClusterStatus struct {
-	ClusterID catalog.ClusterID `json:"cluster_id"`
-	Leader    catalog.NodeID    `json:"leader"` // empty when there is none
-	Term      uint64            `json:"term"`
-	Healthy   bool              `json:"healthy"`
-	Tolerates int               `json:"tolerates"`         // members that may fail with nothing lost and writes going on
-	Reasons   []string          `json:"reasons,omitempty"` // why it is not healthy
-	Replicas  int               `json:"replicas"`
-	Commit    uint64            `json:"commit_index"`
-	Blobs     int               `json:"blobs"`              // referenced
-	Under     int               `json:"under_replicated"`   // of those, with fewer copies than wanted
-	Packages  map[string]int    `json:"packages,omitempty"` // by state
-	MailQueue int               `json:"mail_queue"`
-	Feature   int               `json:"feature"` // level of the commands and rows in use
-	Layout    uint64            `json:"layout_version"`
-	Moving    int               `json:"layouts_kept,omitempty"` // earlier layouts that members still move away from
-	Paused    bool              `json:"repair_paused,omitempty"`
-	Frozen    int64             `json:"retiring_frozen_ms,omitempty"` // no blob is retired for so long
-	Alarms    []catalog.Alarm   `json:"alarms"`
-	Nodes     []NodeStatus      `json:"nodes"`
+	ClusterID  catalog.ClusterID `json:"cluster_id"`
+	AnsweredBy catalog.NodeID    `json:"answered_by"` // the node that was asked
+	Leader     catalog.NodeID    `json:"leader"`      // empty when there is none
+	Term       uint64            `json:"term"`
+	Healthy    bool              `json:"healthy"`
+	Tolerates  int               `json:"tolerates"`         // members that may fail with nothing lost and writes going on
+	Reasons    []string          `json:"reasons,omitempty"` // why it is not healthy
+	Replicas   int               `json:"replicas"`
+	Commit     uint64            `json:"commit_index"`
+	Blobs      int               `json:"blobs"`              // referenced
+	Under      int               `json:"under_replicated"`   // of those, with fewer copies than wanted
+	Packages   map[string]int    `json:"packages,omitempty"` // by state
+	MailQueue  int               `json:"mail_queue"`
+	Feature    int               `json:"feature"` // level of the commands and rows in use
+	Layout     uint64            `json:"layout_version"`
+	Moving     int               `json:"layouts_kept,omitempty"` // earlier layouts that members still move away from
+	Paused     bool              `json:"repair_paused,omitempty"`
+	Frozen     int64             `json:"retiring_frozen_ms,omitempty"` // no blob is retired for so long
+	Alarms     []catalog.Alarm   `json:"alarms"`
+	Nodes      []NodeStatus      `json:"nodes"`
 }
 
 // A NodeStatus is one member of a ClusterStatus.

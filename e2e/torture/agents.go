@@ -30,7 +30,7 @@ func (c *client) pushAgent(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 2*pushLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, c.bin, "push", "--json", "--server", strings.Join(c.someURLs(), ","),
-		"--product", product, "--version", p.version(), "--timeout", "60s", dir)
+		"--product", c.product, "--version", p.version(), "--timeout", "60s", dir)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()

@@ -89,7 +89,7 @@ func (a *audit) list(ctx context.Context) (waiting []catalog.Package, err error)
 	clear(a.rows)
 	at := a.pool.at(a.nodes[0].url)
 	for before := catalog.PackageID(""); ; {
-		page, err := at.Packages(ctx, api.PackagesQuery{Product: product, Before: before, Limit: 500})
+		page, err := at.Packages(ctx, api.PackagesQuery{Product: a.product, Before: before, Limit: 500})
 		if err != nil {
 			return nil, err
 		}

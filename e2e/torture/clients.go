@@ -28,6 +28,7 @@ type workload struct {
 	site    site
 	bin     string // the program whose push is the agent
 	dir     string // scratch
+	product string // of every package
 	ledger  *ledger
 	history *history
 	tally   *tally

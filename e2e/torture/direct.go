@@ -11,9 +11,6 @@ import (
 	"symkeep/internal/catalog"
 )
 
-// product is what every package of the workload belongs to.
-const product = "torture"
-
 // pushDirect pushes one package through the API, so that each request and what
 // became of it is known. Some pushers die on the way.
 func (c *client) pushDirect(ctx context.Context) {
@@ -52,7 +49,7 @@ func (c *client) open(ctx context.Context, p *pkg) bool {
 // openOnce opens a package or finds it, and learns its state through the log.
 func (c *client) openOnce(ctx context.Context, p *pkg) (answer, ending) {
 	return c.try(ctx, p, stepOpen, func(ctx context.Context, at *api.Client) (answer, error) {
-		r, err := at.Open(ctx, api.OpenRequest{IdempotencyKey: p.key, Product: product, Version: p.version()})
+		r, err := at.Open(ctx, api.OpenRequest{IdempotencyKey: p.key, Product: c.product, Version: p.version()})
 		if err == nil {
 			c.tally.check(c.ledger.opened(p, r.Package))
 		}

@@ -115,7 +115,7 @@ func run(ctx context.Context, cfg config) (bugs int, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, box.close(), r.Close()) }()
-	w := &workload{site: c, bin: cfg.bin, dir: cfg.dir, ledger: newLedger(), history: newHistory(), tally: t, pool: newPool()}
+	w := &workload{site: c, bin: cfg.bin, dir: cfg.dir, product: "torture", ledger: newLedger(), history: newHistory(), tally: t, pool: newPool()}
 	if err := torture(ctx, cfg, c, w, box); err != nil {
 		return 0, err
 	}

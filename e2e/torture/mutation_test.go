@@ -91,11 +91,11 @@ type one string
 func (o one) urls() []string { return []string{string(o)} }
 
 // worked returns a workload at a site that has pushed some packages to it.
-func worked(t *testing.T, s site, packages int) (*workload, *bytes.Buffer) {
+func worked(t *testing.T, s site, packages int, seed uint64) (*workload, *bytes.Buffer) {
 	t.Helper()
 	var out bytes.Buffer
-	w := &workload{site: s, dir: t.TempDir(), ledger: newLedger(), history: newHistory(), tally: newTally(&out), pool: newPool()}
-	c := w.client(1, 4)
+	w := &workload{site: s, dir: t.TempDir(), product: t.Name(), ledger: newLedger(), history: newHistory(), tally: newTally(&out), pool: newPool()}
+	c := w.client(1, seed)
 	err := rig.Eventually(t.Context(), 20*time.Second, func() error {
 		resp, err := http.Get(s.urls()[0] + "/readyz?for=ingest")
 		if err == nil {
@@ -159,7 +159,7 @@ func (l *liar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // what stands before it lies.
 func TestMutations(t *testing.T) {
 	node := newLoner(t)
-	for _, tt := range []struct {
+	for i, tt := range []struct {
 		name string
 		says string
 		lie  func(l *liar)
@@ -211,10 +211,11 @@ func TestMutations(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			l, site := newLiar(t, node.url)
-			w, out := worked(t, site, 3)
+			w, out := worked(t, site, 3, uint64(i))
 			tt.lie(l)
-			c := w.client(2, 5)
+			c := w.client(2, uint64(i))
 			work(t, c)
 			a, err := newAudit(t.Context(), w, []place{{node.name, site.urls()[0], node.peer}}, 6, 1)
 			if err != nil {
@@ -235,9 +236,11 @@ func TestMutations(t *testing.T) {
 // work does a little of everything.
 func work(t *testing.T, c *client) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
 	defer cancel()
-	c.pushDirect(ctx)
+	for range 4 { // some give up on purpose
+		c.pushDirect(ctx)
+	}
 	for range 40 {
 		c.readSomething(ctx)
 	}
@@ -253,8 +256,9 @@ func work(t *testing.T, c *client) {
 
 // TestAuditMissesBlob removes a blob behind the node's back.
 func TestAuditMissesBlob(t *testing.T) {
+	t.Parallel()
 	node := newLoner(t)
-	w, out := worked(t, node, 2)
+	w, out := worked(t, node, 2, 99)
 	a, err := newAudit(t.Context(), w, []place{node.place}, 6, 1)
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"symkeep/e2e/rig"
 )
 
@@ -53,7 +55,7 @@ func (c *crew) inject(ctx context.Context, f fault) error {
 		}
 	}
 	switch f.kind {
-	case killOne, killLeader, killMost, killAll, flap, killPoint, stopPoint, pause, pauseLead, clockJump:
+	case killOne, killLeader, killMost, killAll, flap, killPoint, killEach, stopPoint, pause, pauseLead, clockJump:
 		return c.injectProcess(ctx, f, h)
 	case cutOne, cutLeader, cutPair, cutOneWay, halves, bridge, dropUDP, lose, limitRate, delay:
 		return c.injectNetwork(ctx, f, h)
@@ -106,6 +108,12 @@ func (c *crew) injectProcess(ctx context.Context, f fault, h *host) error {
 		}
 	case killPoint, stopPoint:
 		return c.injectPoint(ctx, f, h)
+	case killEach:
+		var g errgroup.Group
+		for _, o := range c.members() {
+			g.Go(func() error { return c.injectPoint(ctx, f, o) })
+		}
+		return g.Wait()
 	case pause, pauseLead:
 		if err := h.with(h.Pause); err != nil {
 			return err
@@ -123,15 +131,14 @@ func (c *crew) injectProcess(ctx context.Context, f fault, h *host) error {
 	return nil
 }
 
-// injectPoint arms a point of every member, at which the first to come there dies or
-// stops.
+// injectPoint arms a point of a member, at which it dies or stops.
 func (c *crew) injectPoint(ctx context.Context, f fault, h *host) error {
 	arm := (*rig.Host).ArmKill
 	if f.kind == stopPoint {
 		arm = (*rig.Host).ArmStop
 	}
 	err := h.with(func() error {
-		if f.kind == killPoint {
+		if f.kind != stopPoint {
 			h.point = f.point
 		}
 		return arm(h.Host, f.point)

@@ -20,7 +20,7 @@ const replicas = 3
 // Times within a run.
 const (
 	healLimit = 100 * time.Second // from the end of the last fault until healthy
-	reserve   = 45 * time.Second  // for the audit
+	reserve   = 55 * time.Second  // for the audit
 )
 
 // build makes hosts, one of them a spare, and starts a cluster of the others.

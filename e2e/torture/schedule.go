@@ -21,6 +21,7 @@ const (
 	flap       kind = "kill again and again"
 	killPoint  kind = "kill at"
 	stopPoint  kind = "stop at"
+	killEach   kind = "kill each at"
 	pause      kind = "pause"
 	pauseLead  kind = "pause leader"
 	cutOne     kind = "cut"
@@ -70,6 +71,9 @@ var points = []string{"fsm-before-apply", "fsm-after-apply", "snapshot-persisted
 	"commit-before-propose", "commit-after-propose", "claim-taken", "verdict-before-propose", "verdict-after-propose",
 	"mail-sent", "member-added", "vote-given"}
 
+// joinPoints are those of them that nodes come to when a member joins.
+var joinPoints = []string{"member-added", "vote-given", "restore-received"}
+
 // A fault is one entry of the schedule. Node and other are counted among the
 // members at that moment, or among those that the fault can be done to.
 type fault struct {
@@ -92,18 +96,26 @@ type planner struct {
 	long         bool // some partitions outlive gossip's memory
 	no           int
 	brief, grave []kind
-	points       []string
+	points, join []string
 }
 
 func newPlanner(seed uint64, long bool) *planner {
 	return &planner{random: rand.New(rand.NewPCG(seed, 1)), long: long}
 }
 
-// next draws a phase. Every kind comes once before any comes again.
+// next draws a phase. Every kind comes once before any comes again. Some nodes that
+// join have the others die of it.
 func (p *planner) next() phase {
 	p.no++
 	ph := phase{no: p.no}
 	ph.faults = append(ph.faults, p.fault(deal(p.random, &p.grave, grave)))
+	if k := ph.faults[0].kind; k == joinSpare || k == wipe || k == drainRemove {
+		f := p.fault(killEach)
+		f.at, f.point = 0, deal(p.random, &p.join, joinPoints)
+		if f.amount%3 > 0 {
+			ph.faults = append(ph.faults, f)
+		}
+	}
 	for range 3 {
 		ph.faults = append(ph.faults, p.fault(deal(p.random, &p.brief, brief)))
 	}
@@ -125,16 +137,22 @@ func deal[T any](r *rand.Rand, deck *[]T, all []T) T {
 // fault draws one fault of a kind. It draws the same number of times for each.
 func (p *planner) fault(k kind) fault {
 	f := fault{
-		kind: k, at: p.between(0, 7*time.Second), lasts: p.between(time.Second, 8*time.Second),
+		kind: k, at: p.between(0, 5*time.Second), lasts: p.between(time.Second, 7*time.Second),
 		node: p.random.IntN(60), other: p.random.IntN(60), amount: p.random.IntN(1000),
 	}
 	longer := p.random.IntN(6) == 0
 	switch k {
+	case killEach:
+		f.lasts += 5 * time.Second
 	case killPoint, stopPoint:
 		f.point = deal(p.random, &p.points, points)
 	case cutOne, cutLeader, halves:
 		if p.long && longer {
 			f.lasts += 65 * time.Second
+		}
+	case hangSync, freeze:
+		if p.long && longer {
+			f.lasts += 20 * time.Second // nodes take it for a broken disk
 		}
 	case killOne, killLeader, killMost, killAll:
 		f.lasts /= 2

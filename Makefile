@@ -6,8 +6,12 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 LDFLAGS := -s -w -X main.version=$(VERSION)
 BUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 FUZZTIME ?= 30s
+SEED     ?= 1
+DURATION ?= 60m
 
-.PHONY: help build cross test race fuzz lint corpus bench e2e demo clean
+.PHONY: help build cross test race fuzz lint corpus bench e2e torture demo clean
+
+NEEDS := race cab debuggers smb mail curl node net lb
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -23,7 +27,7 @@ cross: ## build for windows, darwin and linux/arm64 as well
 	done
 
 test: build ## all tests, race detector on, real debuggers and servers
-	@scripts/need.sh race cab debuggers smb mail curl node
+	@scripts/need.sh $(NEEDS)
 	CGO_ENABLED=1 SYMKEEP_BIN=$(CURDIR)/$(BIN) go test -race -timeout 15m ./...
 
 race: test ## the same: every test run has the race detector on
@@ -42,8 +46,13 @@ bench: ## benchmarks, each against a peer measured in the same run
 	go test -run '^$$' -bench . -benchtime 2s ./...
 
 e2e: build ## the end-to-end tests alone
-	@scripts/need.sh race cab debuggers smb mail curl node
+	@scripts/need.sh $(NEEDS)
 	CGO_ENABLED=1 SYMKEEP_BIN=$(CURDIR)/$(BIN) go test -race -count 1 -timeout 15m -v ./e2e/
+
+torture: build ## faults of every kind under load, as root: make torture SEED=1 DURATION=60m
+	@scripts/need.sh mail net
+	go build -o $(CURDIR)/tmp/torture ./e2e/torture
+	$(CURDIR)/tmp/torture -seed $(SEED) -duration $(DURATION)
 
 demo: build ## three nodes, one push, every debugger
 	@scripts/need.sh debuggers cab curl node

@@ -12,7 +12,7 @@ import (
 	"symkeep/internal/blobstore"
 )
 
-const maxBallast = 512 << 20
+const maxBallast = 128 << 20
 
 // A ballast is a file that takes space away from everybody, so that there is some
 // for the raft log and the catalog when the disk is full: raft cannot go on without

@@ -20,7 +20,7 @@ import (
 type DiskConfig struct {
 	Marks     blobstore.Marks // shares of the file system at which the node does less
 	HungAfter time.Duration   // a write that takes longer ends the node; 0 means 15 s
-	Ballast   int64           // bytes kept in reserve for the raft log; 0 means 1 % of the file system, at most 512 MiB; negative: none
+	Ballast   int64           // bytes kept in reserve for the raft log; 0 means 1 % of the file system, at most 128 MiB; negative: none
 }
 
 // Timings of the look at the disk.

@@ -262,6 +262,11 @@ func (r *Replicator) transfer(ctx context.Context, st *blobstore.Staging, t tran
 	return got, nil
 }
 
+// toBegin is how long a member may take before the first byte. One that is cut off
+// says nothing, not even no: the next source must not wait as long for its turn as
+// for a transfer that goes slowly.
+func (r *Replicator) toBegin() time.Duration { return min(r.cfg.AskFor, r.cfg.Stall) }
+
 func (r *Replicator) window(ctx context.Context, st *blobstore.Staging, t transfer, src catalog.NodeID, offset int64) (int64, error) {
 	w := t.want
 	n := min(r.cfg.Window, w.Packed.Size-offset)
@@ -273,13 +278,14 @@ func (r *Replicator) window(ctx context.Context, st *blobstore.Staging, t transf
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stall := time.AfterFunc(r.cfg.Stall, cancel)
+	stall := time.AfterFunc(r.toBegin(), cancel)
 	defer stall.Stop()
 	body, total, err := r.cfg.Peers.Fetch(ctx, src, w.Digest, offset, n)
 	if err != nil {
 		return 0, err
 	}
 	defer body.Close()
+	stall.Reset(r.cfg.Stall)
 	if total != w.Packed.Size {
 		return 0, errOtherCopy
 	}

@@ -258,13 +258,16 @@ func (b *remoteBlob) fetch(no int64, sources []catalog.NodeID) ([]byte, error) {
 
 // readFrom fills buf from one member's copy.
 func (r *Replicator) readFrom(ctx context.Context, src catalog.NodeID, row catalog.Blob, buf []byte, off int64) error {
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.Stall)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	stall := time.AfterFunc(r.toBegin(), cancel)
+	defer stall.Stop()
 	body, total, err := r.cfg.Peers.Fetch(ctx, src, row.Digest, off, int64(len(buf)))
 	if err != nil {
 		return err
 	}
 	defer body.Close()
+	stall.Reset(r.cfg.Stall)
 	if total != row.Packed.Size {
 		return errOtherCopy
 	}

@@ -27,9 +27,13 @@ func (c *client) pushAgent(ctx context.Context) {
 	}
 	c.ledger.committing(p)
 	call := c.history.now()
-	ctx, cancel := context.WithTimeout(ctx, 2*pushLimit)
+	patience := 2 * pushLimit
+	if c.random.IntN(8) == 0 {
+		patience = 50*time.Millisecond + time.Duration(c.random.Int64N(int64(2*time.Second))) // build machines die too
+	}
+	rctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, c.bin, "push", "--json", "--server", strings.Join(c.someURLs(), ","),
+	cmd := exec.CommandContext(rctx, c.bin, "push", "--json", "--server", strings.Join(c.someURLs(), ","),
 		"--product", c.product, "--version", p.version(), "--timeout", "60s", dir)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -39,8 +43,8 @@ func (c *client) pushAgent(ctx context.Context) {
 		c.tally.check(c.ledger.opened(p, r.Package))
 	}
 	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
-		c.tally.count("pushes", "agent cut short")
+	if err != nil && !errors.As(err, &exit) || rctx.Err() != nil && !cmd.ProcessState.Exited() {
+		c.tally.count("pushes", "agent killed")
 		c.maybePushed(p, call)
 		return
 	}

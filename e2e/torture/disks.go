@@ -137,7 +137,7 @@ func (c *crew) repair(ctx context.Context) error {
 				return fmt.Errorf("scrub of %s: %w", h.Name, err)
 			}
 		case damaged:
-			c.tally.count("faults", "ran on with a damaged disk")
+			c.tally.count("effects", "ran on with a damaged disk")
 			err := h.with(func() error {
 				h.excused = true
 				if err := h.Host.Kill(); err != nil {
@@ -176,7 +176,7 @@ func (c *crew) scrub(ctx context.Context, h *host) error {
 		}
 		for _, n := range r.Nodes {
 			if n.Name == h.Name && n.Scrub.FinishedMS > before && !n.Scrub.Running {
-				c.tally.add("faults", "damaged copies found", int(n.Scrub.Damaged))
+				c.tally.add("effects", "damaged copies found", int(n.Scrub.Damaged))
 				return nil
 			}
 		}

@@ -153,7 +153,7 @@ func (c *crew) injectPoint(ctx context.Context, f fault, h *host) error {
 	}
 	if h.Armed(f.point) {
 		return h.with(func() error {
-			c.tally.count("faults", "did not come to "+f.point)
+			c.tally.count("effects", "did not come to "+f.point)
 			if h.Armed(f.point) {
 				h.point = ""
 			}
@@ -161,7 +161,7 @@ func (c *crew) injectPoint(ctx context.Context, f fault, h *host) error {
 		})
 	}
 	if f.kind == stopPoint {
-		c.tally.count("faults", "stopped at "+f.point)
+		c.tally.count("effects", "stopped at "+f.point)
 		sleep(ctx, f.lasts)
 		return h.with(h.Resume)
 	}

@@ -146,7 +146,7 @@ func (c *crew) mind(ctx context.Context) error {
 // revive starts a node that is down; its host is locked.
 func (c *crew) revive(h *host) {
 	if h.point != "" && !h.Armed(h.point) {
-		c.tally.count("faults", "died at "+h.point)
+		c.tally.count("effects", "died at "+h.point)
 		h.point, h.excused = "", true
 	}
 	excused := h.excused || h.sick || h.damaged
@@ -155,7 +155,7 @@ func (c *crew) revive(h *host) {
 		c.tally.bug("%s ended by itself: %s", h.Name, tail(text, 1500))
 	}
 	if !h.excused && (h.sick || h.damaged) {
-		c.tally.count("faults", "ended itself on a bad disk")
+		c.tally.count("effects", "ended itself on a bad disk")
 	}
 	if h.failed >= 3 && h.damaged && !h.sick {
 		c.replaceDisk(h)
@@ -180,7 +180,7 @@ func (c *crew) revive(h *host) {
 // replaceDisk is what a person does with a node that refuses its own data.
 func (c *crew) replaceDisk(h *host) {
 	c.tally.say("%s gets an empty disk for its damaged one", h.Name)
-	c.tally.count("faults", "replaced a damaged disk")
+	c.tally.count("effects", "replaced a damaged disk")
 	if err := h.Host.Wipe(); err != nil {
 		c.tally.say("wipe of %s: %v", h.Name, err)
 	}

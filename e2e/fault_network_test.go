@@ -218,7 +218,7 @@ func (f *fleet) clock() {
 			return nil
 		})
 		if off > 0 {
-			f.alarm(other, other, 90*time.Second, catalog.AlarmClock)
+			f.alarm(other, other, 100*time.Second, catalog.AlarmClock)
 		}
 		f.must(leader.SetClock(0))
 	}
@@ -234,7 +234,7 @@ func (f *fleet) wiped() {
 	f.must(victim.Wipe())
 	begun := time.Now()
 	f.must(victim.Start())
-	progress := ""
+	progress, last := "", ""
 	eventually(f.t, 60*time.Second, victim.Name+" is whole again", func() error {
 		st, err := f.status(other)
 		if err != nil {
@@ -244,6 +244,10 @@ func (f *fleet) wiped() {
 			progress = fmt.Sprintf("%d blobs, %d bytes missing", l.Missing, l.MissBytes)
 		}
 		if len(st.Nodes) != 3 || !st.Healthy {
+			if now := fmt.Sprint(st.Reasons); now != last {
+				last = now
+				f.t.Logf("%v after the wipe: %d members: %s", since(begun), len(st.Nodes), now)
+			}
 			return fmt.Errorf("%d members, %v", len(st.Nodes), st.Reasons)
 		}
 		return nil

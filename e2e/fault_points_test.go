@@ -35,7 +35,6 @@ func faultPoints(t *testing.T) {
 	f.step("kill/member-added", func() { f.killJoining("member-added") })
 	f.step("kill/snapshot-persisted", f.killSnapshot)
 	f.step("kill/restore-received", f.killRestore)
-	f.step("stop/commit-before-propose", f.stopAt)
 	eventually(t, 30*time.Second, "every verdict is mailed", func() error {
 		if got := sink.count(); got != f.made {
 			return fmt.Errorf("%d mails of distinct Message-ID about %d packages", got, f.made)
@@ -126,15 +125,6 @@ func (f *fleet) killRestore() {
 	f.must(victim.ArmKill("restore-received"))
 	f.must(victim.Launch())
 	f.dies("restore-received")
-}
-
-// stopAt stops a node in the middle of a push that it has taken, instead of killing
-// it: its connections stay open. The client goes to another one.
-func (f *fleet) stopAt() {
-	victim := f.follower()
-	f.must(victim.ArmStop("commit-before-propose"))
-	f.within30(append([]*rig.Host{victim}, f.Others(victim)...)...)
-	f.must(victim.Resume())
 }
 
 // A mailSink takes every mail (RFC 5321) and counts each Message-ID.

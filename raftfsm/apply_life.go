@@ -1,6 +1,7 @@
 package raftfsm
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 
@@ -66,11 +67,39 @@ func (c UndeletePackage) apply(s *state) (any, error) {
 	if s.head.Clock >= r.TrashedAt+KeepTrashed {
 		return nil, fmt.Errorf("package %s: was deleted too long ago, it is being purged: %w", c.Package, catalog.ErrConflict)
 	}
+	// Below this level it comes back whatever was judged meanwhile, or an old log would
+	// not come out the same.
+	if r.Previous == catalog.StateGood && s.head.Feature >= featureOperate {
+		if err := s.contradicted(r.ID); err != nil {
+			return nil, err
+		}
+	}
 	r.State, r.Previous, r.TrashedAt = r.Previous, "", 0
 	r.Reason, r.PreviousReason = r.PreviousReason, ""
 	s.putPackage(r)
 	s.emitPackage(PackageUndeleted, r.ID)
 	return nil, nil
+}
+
+// contradicted returns the conflict of the first key under which a good package
+// serves other bytes than this one would, at an equal rank; nil if there is none.
+func (s *state) contradicted(id catalog.PackageID) error {
+	c := s.tx.Bucket(bucketFiles).Cursor()
+	for k, v := c.Seek([]byte(id)); k != nil && bytes.HasPrefix(k, []byte(id)); k, v = c.Next() {
+		f := decodeFile(v)
+		if f.Report == nil {
+			continue
+		}
+		for _, key := range f.Report.Keys {
+			for _, d := range s.otherBytes(key.Key.Index(), key.Rank, f.digest) {
+				if other, ok := s.goodOwner(key.Key.Index(), key.Rank, d); ok {
+					return fmt.Errorf("package %s: %q has sha256 %s under key %s, package %s, which is good, has sha256 %s; delete package %s first: %w",
+						id, f.Path, f.digest, key.Key.Paths()[0], other, d, other, catalog.ErrConflict)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 func (c RetryPackage) apply(s *state) (any, error) {

@@ -83,7 +83,9 @@ type DeletePackage struct {
 }
 
 // UndeletePackage gives a trashed package the state it had. One that is not
-// trashed but could be is success; a purged one is ErrConflict.
+// trashed but could be is success; a purged one is ErrConflict. From feature level 2
+// on, so is one that was good if a package that is good now serves other bytes under
+// one of its keys, at an equal rank.
 type UndeletePackage struct {
 	Package catalog.PackageID `json:"package"`
 	By      string            `json:"by,omitempty"`

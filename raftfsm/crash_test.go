@@ -67,7 +67,7 @@ func TestCrash(t *testing.T) {
 func killAfter(t *testing.T, path string, batches int) uint64 {
 	t.Helper()
 	child := exec.Command(os.Args[0], "-test.run", "^TestCrash$")
-	child.Env = append(os.Environ(), crashEnv+"="+path)
+	child.Env = append(os.Environ(), crashEnv+"="+path, "TMPDIR="+t.TempDir()) // a killed process leaves its own behind
 	out, err := child.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"symkeep/internal/catalog"
+	"symkeep/internal/symid"
 	"symkeep/raftfsm"
 )
 
@@ -300,6 +301,63 @@ func TestConflictWithGoodPackage(t *testing.T) {
 			if found := files[0].Findings; (tt.verdict == catalog.Failed) != (len(found) == 1 && found[0].Code == "GEN-CONFLICT" &&
 				found[0].Severity == catalog.Error && strings.Contains(found[0].Message, string(pkg(1))) && strings.Contains(found[0].Message, k.Paths()[0])) {
 				t.Errorf("findings = %+v", found)
+			}
+			w.check()
+		})
+	}
+}
+
+// TestUndeleteConflict: a package does not come back beside another good one that has
+// other bytes under its key. Logs of feature level 1 come out as they always did.
+func TestUndeleteConflict(t *testing.T) {
+	k, other := key("a.pdb", 1), key("other.pdb", 2)
+	for _, tt := range []struct {
+		name       string
+		level      int
+		blob, rank int
+		spoil      func(w *world) // happens before the undelete
+		err        error
+		served     string // under both keys
+	}{
+		{"other bytes, equal rank", 2, 2, 5, nil, catalog.ErrConflict, "2"},
+		{"other bytes at level 1", 1, 2, 5, nil, nil, "1 2"},
+		{"same bytes", 2, 1, 5, nil, nil, "1 2"},
+		{"richer", 2, 2, 6, nil, nil, "2 1"},
+		{"poorer", 2, 2, 4, nil, nil, "1 2"},
+		{"the other one is trashed", 2, 2, 5, func(w *world) { w.ok(raftfsm.DeletePackage{Package: pkg(2)}) }, nil, "1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newCluster(t)
+			w.ok(raftfsm.RaiseFeature{Level: tt.level})
+			w.commit(1, 9, 1) // the second of two files, and the second of its keys
+			if v := w.judge(1, nil, report(0, 5, key("b.pdb", 1)), report(1, 5, other, k)); v.Verdict != catalog.Good {
+				t.Fatalf("verdict %+v", v)
+			}
+			w.ok(raftfsm.DeletePackage{Package: pkg(1)})
+			w.commit(2, tt.blob)
+			if v := w.judge(2, nil, report(0, tt.rank, k, other)); v.Verdict != catalog.Good {
+				t.Fatalf("verdict %+v", v)
+			}
+			if tt.spoil != nil {
+				tt.spoil(w)
+			}
+			if tt.err != nil {
+				if r := w.refuse(raftfsm.UndeletePackage{Package: pkg(1)}, tt.err); !strings.Contains(r.Error, string(pkg(2))) {
+					t.Errorf("refusal %q, want one that names package %s", r.Error, pkg(2))
+				}
+				w.wantState(pkg(1), catalog.StateTrashed)
+				w.ok(raftfsm.DeletePackage{Package: pkg(2)}) // what the refusal says to do
+				w.ok(raftfsm.UndeletePackage{Package: pkg(1)})
+				w.refuse(raftfsm.UndeletePackage{Package: pkg(2)}, catalog.ErrConflict)
+				w.ok(raftfsm.DeletePackage{Package: pkg(1)})
+				w.ok(raftfsm.UndeletePackage{Package: pkg(2)})
+			} else {
+				w.ok(raftfsm.UndeletePackage{Package: pkg(1)})
+			}
+			for _, k := range []symid.Key{k, other} {
+				if got := w.served(k); got != tt.served {
+					t.Errorf("served under %s: %q, want %q", k.Paths()[0], got, tt.served)
+				}
 			}
 			w.check()
 		})

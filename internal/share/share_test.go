@@ -590,7 +590,7 @@ func TestKill(t *testing.T) {
 	n := newNode(t)
 	for round := range 4 {
 		child := exec.Command(os.Args[0], "-test.run=^TestKill$")
-		child.Env = append(os.Environ(), "SHARE_TEST_CHILD="+filepath.Dir(n.dir))
+		child.Env = append(os.Environ(), "SHARE_TEST_CHILD="+filepath.Dir(n.dir), "TMPDIR="+t.TempDir()) // a killed process leaves its own behind
 		if err := child.Start(); err != nil {
 			t.Fatal(err)
 		}

@@ -170,7 +170,30 @@ func (w *Network) setLinks(side, state string, hosts []*Host) error {
 		w.links[h.port(side)] = state == "down"
 		lines = append(lines, fmt.Sprintf("link set %s %s", h.port(side), state))
 	}
-	return w.batch(nil, lines...)
+	if err := w.batch(nil, lines...); err != nil || state == "down" {
+		return err
+	}
+	return w.awaitLinks(map[string]string{"in": "eth0", "out": "out0"}[side], hosts)
+}
+
+// awaitLinks waits until a link of each of the hosts carries packets: the kernel takes up to a
+// second to notice a plugged cable.
+func (w *Network) awaitLinks(dev string, hosts []*Host) error {
+	for _, h := range hosts {
+		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) { // nothing to wait on
+			out, err := tool("ip", "-n", w.space(h), "-br", "link", "show", "dev", dev)
+			if err != nil {
+				return err
+			}
+			if !strings.Contains(out, " DOWN ") && !strings.Contains(out, "LOWERLAYERDOWN") {
+				break
+			}
+			if time.Now().After(deadline) {
+				return fmt.Errorf("link of %s stays down: %s", h.Name, out)
+			}
+		}
+	}
+	return nil
 }
 
 // CutPair makes a and b lose what they send each other; both still see the others.
@@ -298,6 +321,9 @@ func (w *Network) Heal() error {
 		if down {
 			errs = append(errs, w.batch(nil, fmt.Sprintf("link set %s up", port)))
 		}
+	}
+	if len(w.links) > 0 {
+		errs = append(errs, w.awaitLinks("eth0", w.hosts), w.awaitLinks("out0", w.hosts))
 	}
 	clear(w.links)
 	for h := range w.limits {

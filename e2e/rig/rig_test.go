@@ -88,7 +88,7 @@ func roundTrip(c net.Conn) error {
 func probe(addr string) {
 	for _, network := range []string{"udp", "tcp"} {
 		back, least := 0, time.Hour
-		for range 20 {
+		for i := range 20 {
 			c, err := net.DialTimeout(network, addr+":9000", 250*time.Millisecond)
 			if err != nil {
 				break
@@ -100,7 +100,7 @@ func probe(addr string) {
 			if err := roundTrip(c); err == nil {
 				back++
 				least = min(least, time.Since(begun))
-			} else if network == "tcp" || back == 0 {
+			} else if network == "tcp" || (back == 0 && i > 1) {
 				c.Close()
 				break
 			}

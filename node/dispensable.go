@@ -14,18 +14,19 @@ import (
 // A holding is what a member has, and what of it the others cannot do without.
 type holding struct {
 	blobs, bytes         int64 // copies of referenced blobs on it, packed
-	needed, neededBytes  int64 // of them, those with fewer other copies than wanted
+	needed, neededBytes  int64 // of them, those with fewer other copies to stay than wanted
 	onlyBlobs, onlyBytes int64 // of them, those without any other copy
 	want                 int   // other copies wanted of each
 }
 
-// heldBy counts the copies on a member. Copies on members that are gone do not
-// count as others, for they may never come back.
-func (n *Node) heldBy(ctx context.Context, id catalog.NodeID) (holding, error) {
-	h := holding{want: n.copiesWithout(id)}
-	away := map[catalog.NodeID]bool{id: true}
-	for _, m := range n.otherMembers() {
-		away[m.ID] = away[m.ID] || n.gone(m.ID)
+// heldBy counts the blobs that members hold. Copies on members that are gone do not
+// count as others, for they may never come back, and those on members that drain are
+// not to stay.
+func (n *Node) heldBy(ctx context.Context, ids ...catalog.NodeID) (holding, error) {
+	h := holding{want: n.copiesWithout(ids...)}
+	away, drains := map[catalog.NodeID]bool{}, map[catalog.NodeID]bool{}
+	for _, m := range n.members() {
+		away[m.ID], drains[m.ID] = slices.Contains(ids, m.ID) || n.gone(m.ID), m.Draining
 	}
 	for after := (catalog.Digest{}); ; {
 		blobs, err := n.fsm.Blobs(after, 1000)
@@ -33,27 +34,36 @@ func (n *Node) heldBy(ctx context.Context, id catalog.NodeID) (holding, error) {
 			return h, err
 		}
 		for _, b := range blobs {
-			if after = b.Digest; b.Refs == 0 || b.Packed.Size == 0 || !slices.Contains(b.Holders, id) {
+			if after = b.Digest; b.Refs == 0 || b.Packed.Size == 0 {
 				continue
 			}
-			others := 0
+			holds, others, stay := false, 0, 0
 			for _, holder := range b.Holders {
-				if !away[holder] {
+				switch {
+				case slices.Contains(ids, holder):
+					holds = true
+				case away[holder]:
+				case drains[holder]:
 					others++
+				default:
+					others++
+					stay++
 				}
 			}
-			h.count(b.Packed.Size, others)
+			if holds {
+				h.count(b.Packed.Size, others, stay)
+			}
 		}
 		if err := ctx.Err(); err != nil {
-			return h, fmt.Errorf("copies of member %s not counted: %v: %w", n.nodeName(id), err, catalog.ErrUnavailable)
+			return h, fmt.Errorf("copies of %d members not counted: %v: %w", len(ids), err, catalog.ErrUnavailable)
 		}
 	}
 }
 
-func (h *holding) count(size int64, others int) {
+func (h *holding) count(size int64, others, stay int) {
 	h.blobs++
 	h.bytes += size
-	if others < h.want {
+	if stay < h.want {
 		h.needed++
 		h.neededBytes += size
 	}
@@ -63,16 +73,25 @@ func (h *holding) count(size int64, others int) {
 	}
 }
 
-// copiesWithout is how many copies of each blob there should be once a member is
+// copiesWithout is how many copies of each blob there should be once members are
 // gone: as many as there are replicas, or members to keep them.
-func (n *Node) copiesWithout(id catalog.NodeID) int {
+func (n *Node) copiesWithout(ids ...catalog.NodeID) int {
 	keepers := 0
 	for _, m := range n.members() {
-		if m.ID != id && !m.Draining {
+		if !slices.Contains(ids, m.ID) && !m.Draining {
 			keepers++
 		}
 	}
 	return min(n.settings().Replicas, max(keepers, 1))
+}
+
+// unneeded refuses to let a member go that blobs need: a living one for the number of
+// their copies, a dead one for the last.
+func (n *Node) unneeded(ctx context.Context, m catalog.Member) error {
+	if n.gone(m.ID) {
+		return n.noLastCopies(ctx, m)
+	}
+	return n.dispensable(ctx, m)
 }
 
 // dispensable refuses to let a living member go while blobs need its copies.
@@ -85,7 +104,7 @@ func (n *Node) dispensable(ctx context.Context, m catalog.Member) error {
 	if m.Draining {
 		do = "its drain is not finished: wait until `symkeep cluster status` shows that it is"
 	}
-	return fmt.Errorf("member %s: without it %d blobs, %d bytes, would have fewer than %d copies on members that are alive; %s: %w",
+	return fmt.Errorf("member %s: without it %d blobs, %d bytes, would have fewer than %d copies on members that are alive and stay; %s: %w",
 		m.Name, h.needed, h.neededBytes, h.want, do, catalog.ErrConflict)
 }
 

@@ -203,18 +203,19 @@ func layoutNodes(members, next []catalog.Member, before, after catalog.Layout, m
 	return out
 }
 
-// lostWithout counts the blobs that nobody but one of the named members holds.
-func (n *Node) lostWithout(ctx context.Context, names []string) (lost int64, err error) {
+// lostWithout counts the blobs that nobody but the named members holds.
+func (n *Node) lostWithout(ctx context.Context, names []string) (int64, error) {
+	if len(names) == 0 {
+		return 0, nil
+	}
+	var ids []catalog.NodeID
 	for _, name := range names {
 		m, err := n.memberNamed(name)
 		if err != nil {
 			return 0, err
 		}
-		h, err := n.heldBy(ctx, m.ID)
-		if err != nil {
-			return 0, err
-		}
-		lost += h.onlyBlobs
+		ids = append(ids, m.ID)
 	}
-	return lost, nil
+	h, err := n.heldBy(ctx, ids...)
+	return h.onlyBlobs, err
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"symkeep/internal/api"
@@ -55,7 +56,7 @@ func (n *Node) LeaveCluster(ctx context.Context) error {
 		return err
 	}
 	n.leaving.Store(true) // it must not announce itself again
-	if err := n.depart(ctx, n.id.Node); err != nil {
+	if err := n.depart(ctx, api.Departure{Node: m.ID, UnlessNeeded: true}); err != nil {
 		n.leaving.Store(false)
 		return err
 	}
@@ -77,9 +78,9 @@ func (n *Node) transferLeadership(c *consensus) error {
 
 // depart has the leader remove a member, whichever node leads: one that is to be
 // removed itself hands over first. Asking again does no harm.
-func (n *Node) depart(ctx context.Context, id catalog.NodeID) error {
-	return n.atLeader(ctx, "remove member "+string(id), func() error { return n.MemberLeaves(ctx, id) },
-		func(addr string) error { return n.peers.Leave(ctx, addr, id) })
+func (n *Node) depart(ctx context.Context, d api.Departure) error {
+	return n.atLeader(ctx, "remove member "+string(d.Node), func() error { return n.MemberLeaves(ctx, d) },
+		func(addr string) error { return n.peers.Leave(ctx, addr, d) })
 }
 
 // RemoveMember removes a member for good: one that will not come back, or one that
@@ -91,7 +92,7 @@ func (n *Node) RemoveMember(ctx context.Context, r api.NodeRequest) error {
 		return err
 	}
 	if r.Force {
-		return n.depart(ctx, m.ID)
+		return n.depart(ctx, api.Departure{Node: m.ID})
 	}
 	if err := n.removable(ctx, m); err != nil { // needs no leader to be seen
 		return err
@@ -102,14 +103,11 @@ func (n *Node) RemoveMember(ctx context.Context, r api.NodeRequest) error {
 	if err := n.removable(ctx, m); err != nil {
 		return err
 	}
-	return n.depart(ctx, m.ID)
+	return n.depart(ctx, api.Departure{Node: m.ID, UnlessNeeded: true})
 }
 
 func (n *Node) removable(ctx context.Context, m catalog.Member) error {
-	if n.gone(m.ID) {
-		return n.noLastCopies(ctx, m)
-	}
-	if err := n.dispensable(ctx, m); err != nil {
+	if err := n.unneeded(ctx, m); err != nil || n.gone(m.ID) {
 		return err
 	}
 	if !m.Draining && m.ID != n.id.Node {
@@ -121,13 +119,22 @@ func (n *Node) removable(ctx context.Context, m catalog.Member) error {
 // MemberLeaves removes a member from raft and then from the table. Errors wrap
 // api.ErrNotLeader when this node does not lead, and when it is the one to go: then
 // it has handed leadership over, and the next leader is to be asked.
-func (n *Node) MemberLeaves(ctx context.Context, id catalog.NodeID) error {
+//
+// That nobody needs the member is found out here again, where members go one after
+// the other: two that go at the same time must not count on each other's copies.
+func (n *Node) MemberLeaves(ctx context.Context, d api.Departure) error {
 	c, err := n.inOffice()
 	if err != nil {
 		return err
 	}
 	n.memberMu.Lock()
 	defer n.memberMu.Unlock()
+	id := d.Node
+	if m, err := n.fsm.Member(id); err == nil && d.UnlessNeeded {
+		if err := n.unneeded(ctx, m); err != nil {
+			return err
+		}
+	}
 	if id == n.id.Node {
 		if err := n.heirNeeded(ctx, c); err != nil {
 			return err
@@ -152,6 +159,9 @@ func (n *Node) DrainMember(ctx context.Context, r api.NodeRequest) error {
 	m, err := n.memberNamed(r.Node)
 	if err != nil {
 		return err
+	}
+	if !r.Undo && !slices.ContainsFunc(n.members(), func(o catalog.Member) bool { return o.ID != m.ID && !o.Draining }) {
+		return fmt.Errorf("member %s: no other one would be left to keep copies: let a node join, or say `symkeep cluster undrain` for one that drains, first: %w", m.Name, catalog.ErrConflict)
 	}
 	_, err = n.propose(ctx, raftfsm.SetDraining{Node: m.ID, Draining: !r.Undo})
 	return err

@@ -116,6 +116,8 @@ func testDrain(t *testing.T, nodes []*testNode) {
 	for what, err := range map[string]error{
 		"removal": leader.c.ClusterRemove(ctx, api.NodeRequest{Node: goes.cfg.Name}),
 		"leave":   goes.c.ClusterLeave(ctx),
+		// As if the copies had been counted while others still had them.
+		"departure": leader.MemberLeaves(ctx, api.Departure{Node: goes.id.Node, UnlessNeeded: true}),
 	} {
 		wantError(t, what+" before the drain is finished", err, catalog.ErrConflict)
 		if want := fmt.Sprintf("without it %d blobs, ", drain.Needed); err == nil || !strings.Contains(err.Error(), want) {

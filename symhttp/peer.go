@@ -164,9 +164,10 @@ func (h *peers) leave(rc *fasthttp.RequestCtx, _ []string) {
 		h.fail(rc, refuse(http.StatusBadRequest, "node %q: wanted the 36 characters of a node id", clip(id)))
 		return
 	}
+	d := api.Departure{Node: catalog.NodeID(id), UnlessNeeded: string(rc.QueryArgs().Peek("unless")) == "needed"}
 	ctx, cancel := h.call()
 	defer cancel()
-	h.result(rc, done{}, h.Consensus.MemberLeaves(ctx, catalog.NodeID(id)))
+	h.result(rc, done{}, h.Consensus.MemberLeaves(ctx, d))
 }
 
 func (h *peers) have(rc *fasthttp.RequestCtx, _ []string) {

@@ -117,7 +117,8 @@ func TestPeerCalls(t *testing.T) {
 		{func() (any, error) { return nil, c.TransferLeader(ctx, addr, "") }, `hand over ""`, "<nil>"},
 		{func() (any, error) { return nil, c.TransferLeader(ctx, addr, node) }, `hand over "` + string(node) + `"`, "<nil>"},
 		{func() (any, error) { return nil, c.RaiseFeature(ctx, addr, api.FeatureRequest{Level: 2}) }, "level 2", "<nil>"},
-		{func() (any, error) { return nil, c.Leave(ctx, addr, node) }, "leaves " + string(node), "<nil>"},
+		{func() (any, error) { return nil, c.Leave(ctx, addr, api.Departure{Node: node}) }, "leaves " + string(node) + " unless needed false", "<nil>"},
+		{func() (any, error) { return nil, c.Leave(ctx, addr, api.Departure{Node: node, UnlessNeeded: true}) }, "leaves " + string(node) + " unless needed true", "<nil>"},
 		{func() (any, error) {
 			r, err := c.Join(ctx, addr, api.JoinRequest{Member: catalog.Member{Name: "n4"}})
 			return r.Leader, err

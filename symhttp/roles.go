@@ -199,8 +199,8 @@ type Consensus interface {
 	// LookupKeys answers only as a leader or under a negative lease.
 	LookupKeys(ctx context.Context, keys []symid.IndexKey) (api.LookupResponse, error)
 	PeerStatus(ctx context.Context) (api.PeerStatus, error)
-	// MemberLeaves removes a member that asks for it.
-	MemberLeaves(ctx context.Context, id catalog.NodeID) error
+	// MemberLeaves removes a member. api.ErrNotLeader when this node does not lead.
+	MemberLeaves(ctx context.Context, d api.Departure) error
 }
 
 // Orders is what members ask a node to do or to find out for an operator.

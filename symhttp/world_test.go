@@ -364,8 +364,8 @@ func (w *world) PeerStatus(context.Context) (api.PeerStatus, error) {
 	return api.PeerStatus{Name: "n1", Term: 3}, w.called("peer status")
 }
 
-func (w *world) MemberLeaves(_ context.Context, id catalog.NodeID) error {
-	return w.called("leaves %s", id)
+func (w *world) MemberLeaves(_ context.Context, d api.Departure) error {
+	return w.called("leaves %s unless needed %t", d.Node, d.UnlessNeeded)
 }
 
 func (w *world) OpenCopy(_ context.Context, d catalog.Digest) (symhttp.Blob, error) {

@@ -146,6 +146,12 @@ type NodeRequest struct {
 	Force bool   `json:"force,omitempty"`  // remove: even if it is alive
 }
 
+// A Departure is POST /peer/v1/leave: a member that goes for good.
+type Departure struct {
+	Node         catalog.NodeID
+	UnlessNeeded bool // refused while blobs need its copies
+}
+
 // HaveRequest is POST /peer/v1/have.
 type HaveRequest struct {
 	Digests []catalog.Digest `json:"digests"` // at most MaxHave

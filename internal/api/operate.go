@@ -32,7 +32,7 @@ type LayoutPlan struct {
 	MoveBytes  int64        `json:"move_bytes"`  // packed
 	LeastBytes int64        `json:"least_bytes"` // the fewest that any placement with these shares would move
 	Partitions int          `json:"partitions"`  // with another set of owners
-	LostBlobs  int64        `json:"lost_blobs"`  // held by nobody but a member to be removed, summed over those
+	LostBlobs  int64        `json:"lost_blobs"`  // held by nobody but members to be removed
 	Nodes      []LayoutNode `json:"nodes"`
 	Kept       []uint64     `json:"kept,omitempty"` // earlier versions that members still move away from
 }

@@ -130,9 +130,14 @@ func (p *PeerClient) Lookup(ctx context.Context, addr string, keys []symid.Index
 	return out, err
 }
 
-// Leave tells the leader that a member goes for good.
-func (p *PeerClient) Leave(ctx context.Context, addr string, node catalog.NodeID) error {
-	_, err := p.at(addr).call(ctx, "POST", "/peer/v1/leave?node="+string(node), nil, nil)
+// Leave tells the leader that a member goes for good. A leader of the first builds
+// does not look whether it is needed.
+func (p *PeerClient) Leave(ctx context.Context, addr string, d Departure) error {
+	path := "/peer/v1/leave?node=" + string(d.Node)
+	if d.UnlessNeeded {
+		path += "&unless=needed"
+	}
+	_, err := p.at(addr).call(ctx, "POST", path, nil, nil)
 	return err
 }
 

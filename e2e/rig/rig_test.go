@@ -100,7 +100,7 @@ func probe(addr string) {
 			if err := roundTrip(c); err == nil {
 				back++
 				least = min(least, time.Since(begun))
-			} else if network == "tcp" || (back == 0 && i > 1) {
+			} else if network == "tcp" || (back == 0 && i > 5) {
 				c.Close()
 				break
 			}
@@ -203,7 +203,7 @@ func sees(t *testing.T, from, to *rig.Host) string {
 	t.Helper()
 	v := look(t, from, to)
 	var ways []string
-	if v.udp >= 15 { // one may be late on a busy machine
+	if v.udp >= 13 { // an address asked for while the cable was out is asked for again a second later
 		ways = append(ways, "udp")
 	}
 	if v.tcp == 20 {

@@ -119,6 +119,9 @@ func (n *Node) Upload(ctx context.Context, u symhttp.Upload, body io.Reader) (ca
 	}
 	defer func() { <-s.busy }()
 	if err := n.receive(ctx, s, u, f, body); err != nil {
+		if errors.Is(err, syscall.EIO) || errors.Is(err, syscall.EROFS) {
+			n.log.Error("upload not stored", "package", u.Package, "blob", u.Digest, "err", err)
+		}
 		return catalog.Receipt{}, err
 	}
 	fault.Point("upload-before-replicate")
@@ -210,10 +213,14 @@ func (n *Node) startPacking(s *uploadSession, f catalog.File) error {
 	return err
 }
 
-// diskError makes a full disk known as such.
+// diskError makes a full disk known as such, and has agents turn from one that fails
+// to another node.
 func diskError(err error) error {
-	if errors.Is(err, syscall.ENOSPC) {
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
 		return fmt.Errorf("%v: free space on this node, or push to another one: %w", err, catalog.ErrFull)
+	case errors.Is(err, syscall.EIO), errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("%w: the disk of this node fails, push to another one: %w", err, catalog.ErrUnavailable)
 	}
 	return err
 }

@@ -119,7 +119,7 @@ func (c *crew) injectProcess(ctx context.Context, f fault, h *host) error {
 			return err
 		}
 		sleep(ctx, f.lasts)
-		return h.with(h.Resume)
+		return h.Resume() // also while somebody waits for it to stop
 	case clockJump:
 		off := time.Duration(f.amount-500) * 20 * time.Second // up to nearly three hours
 		if err := h.SetClock(off); err != nil {
@@ -139,7 +139,7 @@ func (c *crew) injectPoint(ctx context.Context, f fault, h *host) error {
 	}
 	err := h.with(func() error {
 		if f.kind != stopPoint {
-			h.point = f.point
+			h.points = append(h.points, f.point)
 		}
 		return arm(h.Host, f.point)
 	})
@@ -154,16 +154,14 @@ func (c *crew) injectPoint(ctx context.Context, f fault, h *host) error {
 	if h.Armed(f.point) {
 		return h.with(func() error {
 			c.tally.count("effects", "did not come to "+f.point)
-			if h.Armed(f.point) {
-				h.point = ""
-			}
+			h.points = nil // those of other faults are taken back too
 			return h.Disarm()
 		})
 	}
 	if f.kind == stopPoint {
 		c.tally.count("effects", "stopped at "+f.point)
 		sleep(ctx, f.lasts)
-		return h.with(h.Resume)
+		return h.Resume()
 	}
 	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"symkeep/e2e/rig"
+	"symkeep/internal/api"
+	"symkeep/internal/catalog"
 )
 
 // A host is one machine of the rig, with what the harness wants of it.
@@ -19,7 +21,7 @@ type host struct {
 	mu      sync.Mutex // one at a time starts, stops and damages it
 	down    time.Time  // until then nobody starts it
 	excused bool       // its process may have ended: it was killed, or its disk is bad
-	point   string     // armed
+	points  []string   // armed
 	sick    bool       // its disk misbehaves: the node may end itself
 	damaged bool       // bits were flipped: it may have to be wiped
 	rotten  bool       // bits of its blobs were flipped
@@ -57,8 +59,9 @@ type crew struct {
 	dir   string   // for evidence
 	wires wires
 
-	mu sync.Mutex
-	in map[*host]bool // belongs to the cluster, or is to
+	mu     sync.Mutex
+	in     map[*host]bool  // belongs to the cluster, or is to
+	alarms map[uint64]bool // that were counted, by index
 }
 
 // members returns the hosts of the cluster, in order.
@@ -145,10 +148,14 @@ func (c *crew) mind(ctx context.Context) error {
 
 // revive starts a node that is down; its host is locked.
 func (c *crew) revive(h *host) {
-	if h.point != "" && !h.Armed(h.point) {
-		c.tally.count("effects", "died at "+h.point)
-		h.point, h.excused = "", true
-	}
+	h.points = slices.DeleteFunc(h.points, func(p string) bool {
+		if h.Armed(p) {
+			return false
+		}
+		c.tally.count("effects", "died at "+p)
+		h.excused = true
+		return true
+	})
 	excused := h.excused || h.sick || h.damaged
 	if !excused && !h.started.IsZero() {
 		text, _ := h.Log(h.read)
@@ -196,7 +203,7 @@ func (c *crew) heal(ctx context.Context, limit time.Duration) bool {
 	}
 	for _, h := range c.hosts {
 		h.mu.Lock()
-		h.down, h.point = time.Time{}, ""
+		h.down = time.Time{}
 		if h.Running() {
 			h.Resume()
 		}
@@ -216,7 +223,7 @@ func (c *crew) heal(ctx context.Context, limit time.Duration) bool {
 	}
 	c.tally.say("healthy after %v", took.Round(time.Millisecond))
 	for _, h := range c.hosts {
-		h.with(func() error { h.sick = false; return nil }) // not before: a node may end itself late
+		h.with(func() error { h.sick, h.points = false, nil; return nil }) // not before: a node may end itself late
 	}
 	return true
 }
@@ -249,11 +256,42 @@ func (c *crew) unhealthy(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %v", h.Name, err)
 		}
+		for _, a := range st.Alarms {
+			c.clear(ctx, h, st, a)
+		}
 		if !st.Healthy || len(st.Nodes) != len(hosts) {
 			return fmt.Errorf("%s sees %d members of %d: %v", h.Name, len(st.Nodes), len(hosts), st.Reasons)
 		}
 	}
 	return nil
+}
+
+// clear is what an operator does about an alarm once its cause is gone. That a node
+// diverged is a violation, unless its disk was bad.
+func (c *crew) clear(ctx context.Context, at *host, st api.ClusterStatus, a catalog.Alarm) {
+	c.mu.Lock()
+	known := c.alarms[a.Index]
+	c.alarms[a.Index] = true
+	c.mu.Unlock()
+	if !known {
+		c.tally.count("alarms", string(a.Code))
+		for _, n := range st.Nodes {
+			i := slices.IndexFunc(c.hosts, func(h *host) bool { return h.Name == n.Name })
+			if a.Code == catalog.AlarmDiverged && n.ID == a.Node && i >= 0 && !c.hosts[i].panics {
+				c.tally.bug("alarm: %s", a.Text)
+			}
+		}
+	}
+	client, err := at.Client()
+	if err != nil {
+		return
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := client.ClearAlarms(ctx, api.AlarmRequest{Node: string(a.Node), Code: a.Code}); err != nil {
+		c.tally.say("alarm %s of %s is not cleared: %v", a.Code, a.Node, err)
+	}
 }
 
 // describe tells what each node thinks of the cluster.

@@ -109,7 +109,8 @@ func perform(s string, in input, out answer) []string {
 	case out.unknown:
 		return []string{s, next}
 	case out.refused != "":
-		if out.refused == refusal {
+		rival := in.step == stepUndelete && in.pkg.expect == either // one that competes is good meanwhile
+		if out.refused == refusal || rival && out.refused == refusedConflict && s == trash+stateGood {
 			return []string{s}
 		}
 		return nil

@@ -45,7 +45,7 @@ func build(ctx context.Context, cfg config, t *tally) (r *rig.Rig, box *mailbox,
 	if err != nil {
 		return nil, nil, nil, errors.Join(err, r.Close())
 	}
-	c = &crew{rig: r, tally: t, in: map[*host]bool{}, flags: box.flags(), dir: cfg.dir}
+	c = &crew{rig: r, tally: t, in: map[*host]bool{}, alarms: map[uint64]bool{}, flags: box.flags(), dir: cfg.dir}
 	for i, h := range r.Hosts() {
 		if err := snapshotOften(h); err != nil {
 			return nil, nil, nil, errors.Join(err, box.close(), r.Close())

@@ -21,15 +21,18 @@ const MaxHave = 4096
 const maxSpread = 16
 
 // Have returns what this node holds, in the order of the digests; nil where it
-// has no copy. A file that has vanished does not count.
+// has no copy. A file that has vanished does not count, and is looked after.
 func (r *Replicator) Have(digests []catalog.Digest) ([]*catalog.Packed, error) {
 	if len(digests) > MaxHave {
 		return nil, fmt.Errorf("have: %d digests, at most %d are accepted: %w", len(digests), MaxHave, catalog.ErrInvalid)
 	}
 	out := make([]*catalog.Packed, len(digests))
 	for i, d := range digests {
+		had := r.store.Has(d)
 		if e, ok := r.local(d); ok {
 			out[i] = &e.Packed
+		} else if had {
+			r.Notify(d)
 		}
 	}
 	return out, nil

@@ -38,6 +38,7 @@ type view struct {
 	placement *Placement
 	down      map[catalog.NodeID]bool
 	members   map[catalog.NodeID]bool
+	frozen    bool // see Catalog.Frozen
 	alive     func(catalog.NodeID) bool
 }
 
@@ -46,7 +47,7 @@ func (r *Replicator) view() view {
 	for _, id := range r.members() {
 		members[id] = true
 	}
-	return view{r.cfg.Self, r.cfg.Now(), r.Placement(), r.down(), members, r.cfg.Alive}
+	return view{r.cfg.Self, r.cfg.Now(), r.Placement(), r.down(), members, r.cfg.Catalog.Frozen(), r.cfg.Alive}
 }
 
 // decide compares a blob's row, nil if there is none, with this node's copy, nil
@@ -57,7 +58,7 @@ func (r *Replicator) decide(v view, d catalog.Digest, row *catalog.Blob, local *
 		return examine
 	case row == nil:
 		return leave // an orphan, see orphans.go
-	case row.Retired && local != nil:
+	case row.Retired && local != nil && !v.frozen: // else a newer catalog may have had it uploaded again
 		return unlink
 	case row.Retired || row.Packed.Size == 0:
 		return leave // gone, or not committed yet
@@ -66,7 +67,9 @@ func (r *Replicator) decide(v view, d catalog.Digest, row *catalog.Blob, local *
 	keep := slices.Contains(keepers, v.self)
 	listed := slices.Contains(row.Holders, v.self)
 	// A copy on a node that nobody reaches covers nothing: this one may be all there is.
-	covered := len(keepers) > 0 && !slices.ContainsFunc(keepers, func(n catalog.NodeID) bool {
+	// Nor do keepers that are fewer than there should be, as nobody is left to stand in
+	// for one that is down.
+	covered := len(keepers) > 0 && len(keepers) == v.placement.wanted() && !slices.ContainsFunc(keepers, func(n catalog.NodeID) bool {
 		return !slices.Contains(row.Holders, n) || !v.alive(n)
 	})
 	have := local != nil && (local.Packed == row.Packed || len(row.Holders) == 0)

@@ -3,8 +3,10 @@ package replication_test
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -209,6 +211,163 @@ func TestQuarantineIsEmptied(t *testing.T) {
 	c.await("nothing missing", func() bool { st, err := b.r.Status(); return err == nil && st.Missing == 0 })
 	b.passes()
 	c.await("the quarantine emptied", func() bool { return quarantined(b, e.Digest) == 0 })
+}
+
+// TestQuarantineOfLostBlobStays: while nobody holds a blob, what was set aside of it is
+// all there is.
+func TestQuarantineOfLostBlobStays(t *testing.T) {
+	c := newCluster(t, 1)
+	var ahead atomic.Int64
+	clock := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	a := c.add(0, options{
+		cfg:   func(r *replication.Config) { r.Now = clock },
+		store: func(s *blobstore.Config) { s.Now = clock },
+	})
+	a.run()
+	e := a.push("a", raw(1, 1000))
+	a.damage(e.Digest)
+	a.r.Suspect(e.Digest, errors.New("does not decode"))
+	c.await("nobody listed", c.holders(e.Digest, 0))
+	ahead.Store(int64(365 * 24 * time.Hour))
+	a.passes()
+	a.passes() // a pass prunes at its end
+	if quarantined(a, e.Digest) != 2 {
+		t.Error("the last copy there was of a blob was thrown away")
+	}
+	c.retire(e.Digest)
+	a.passes()
+	c.await("the quarantine emptied", func() bool { return quarantined(a, e.Digest) == 0 })
+}
+
+// TestFrozenKeepsRetired: while the catalog may know less than there is, as after it was
+// restored, a copy stays although its blob is retired: it may have been uploaded again.
+func TestFrozenKeepsRetired(t *testing.T) {
+	c, ns := trio(t, 3)
+	e := ns[0].push("a", raw(1, 1000))
+	c.await("three holders", c.holders(e.Digest, 3))
+	c.change(func() { c.frozen = true })
+	c.retire(e.Digest)
+	for _, n := range ns {
+		n.passes()
+		n.passes()
+		if st, err := n.r.Status(); err != nil || st.Queue != 0 || !n.store.Has(e.Digest) {
+			t.Errorf("%s: Status = %+v, %v, has the copy %v, want it kept and nothing to do", n.id, st, err, n.store.Has(e.Digest))
+		}
+	}
+	c.change(func() { c.frozen = false })
+	for _, n := range ns {
+		n.r.Rescan()
+	}
+	c.await("the copies gone", func() bool {
+		return !slices.ContainsFunc(ns, func(n *testNode) bool { return n.store.Has(e.Digest) })
+	})
+}
+
+// TestSurplusStaysUntilKeepersShow: a copy goes only when the members that should hold
+// the blob show theirs. What the catalog lists may have gone with a disk.
+func TestSurplusStaysUntilKeepersShow(t *testing.T) {
+	c := newCluster(t, 1)
+	var ns []*testNode
+	for i := range 3 {
+		ns = append(ns, c.add(i, options{}))
+	}
+	e := ns[0].stage("a", raw(1, 1000))
+	owner := c.nodes[ns[0].r.Owners(e.Digest)[0]]
+	var spare *testNode
+	for _, n := range ns {
+		if n != owner {
+			spare = n
+		}
+	}
+	for _, n := range []*testNode{owner, spare} {
+		if !n.store.Has(e.Digest) {
+			n.stage("a", raw(1, 1000))
+		}
+	}
+	if spare != ns[0] && owner != ns[0] {
+		ns[0].store.Remove(e.Digest)
+	}
+	c.pin(e)
+	c.PutReceipts(bg, []catalog.Receipt{{Digest: e.Digest, RawSize: e.RawSize, Packed: e.Packed, Holders: []catalog.NodeID{owner.id}}})
+	if err := os.Remove(owner.store.Path(e.Digest)); err != nil {
+		t.Fatal(err)
+	}
+	spare.run()
+	spare.r.Rescan()
+	c.await("a refusal to remove the copy", func() bool {
+		st, err := spare.r.Status()
+		return err == nil && strings.Contains(st.Errors[e.Digest], "shows its own")
+	})
+	if !spare.store.Has(e.Digest) {
+		t.Fatal("the last copy was removed")
+	}
+	owner.run() // and has seen by the question that it has lost its file
+	spare.r.Hurry()
+	c.await("the owner's new copy and the other one gone", func() bool {
+		spare.r.Hurry()
+		return owner.store.Has(e.Digest) && !spare.store.Has(e.Digest)
+	})
+	c.honest(e.Digest)
+}
+
+// TestDrainWaitsForKeepers: a draining member keeps its copies while one of the owners is
+// down and nobody is left to stand in for it.
+func TestDrainWaitsForKeepers(t *testing.T) {
+	c := newCluster(t, 3)
+	var ns []*testNode
+	for i := range 4 {
+		n := c.add(i, options{})
+		n.run()
+		ns = append(ns, n)
+	}
+	var ds []catalog.Digest
+	for i := range 8 {
+		ds = append(ds, ns[0].push("x", raw(i, 1000)).Digest)
+	}
+	for _, d := range ds {
+		c.await("the owners alone", func() bool {
+			return slices.Equal(c.row(d).Holders, slices.Sorted(slices.Values(ns[0].r.Owners(d))))
+		})
+	}
+	held, _, err := ns[3].store.Totals()
+	if err != nil || held == 0 {
+		t.Fatalf("the member to drain holds %d, %v", held, err)
+	}
+	ns[2].off.Store(true)
+	for _, n := range ns {
+		n.mu.Lock()
+		n.down = []catalog.NodeID{ns[2].id}
+		n.mu.Unlock()
+	}
+	c.commit(func() {
+		c.ms = slices.Clone(c.ms)
+		c.ms[3].Draining = true
+	})
+	for _, n := range ns[:2] {
+		n.r.Rescan()
+	}
+	for _, d := range ds {
+		c.await("copies on all who are alive", func() bool {
+			h := c.row(d).Holders
+			return slices.Contains(h, ns[0].id) && slices.Contains(h, ns[1].id)
+		})
+	}
+	ns[3].passes()
+	ns[3].passes()
+	if n, _, err := ns[3].store.Totals(); n != held || err != nil {
+		t.Errorf("the draining member holds %d copies, %v, want its %d: there are two others of each at most", n, err, held)
+	}
+	ns[2].off.Store(false)
+	for _, n := range ns {
+		n.mu.Lock()
+		n.down = nil
+		n.mu.Unlock()
+		n.r.Rescan()
+	}
+	c.await("the member drained", func() bool { n, _, err := ns[3].store.Totals(); return n == 0 && err == nil })
+	for _, d := range ds {
+		c.honest(d)
+	}
 }
 
 // damages records what a node says of damaged copies.

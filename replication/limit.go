@@ -76,7 +76,7 @@ func (r *Replicator) repairGate(f *flight) gate {
 }
 
 // rankOf says how urgent it is to bring a blob here: by the number of other live
-// copies, see rankMoves.
+// copies, see rankMoves. One that nobody is known to have is a case of its own.
 func (v view) rankOf(row catalog.Blob) byte {
 	live := 0
 	for _, h := range row.Holders {
@@ -84,7 +84,10 @@ func (v view) rankOf(row catalog.Blob) byte {
 			live++
 		}
 	}
-	if live >= min(v.placement.layout.Replicas, len(v.placement.nodes)) {
+	switch {
+	case live == 0:
+		return rankLost
+	case live >= v.placement.wanted():
 		return rankMoves
 	}
 	return byte(live)

@@ -55,6 +55,48 @@ func TestRepairPaused(t *testing.T) {
 	}
 }
 
+// TestPausedQueueForgets: what a change undone while repair is paused asked for does
+// not count as missing any more.
+func TestPausedQueueForgets(t *testing.T) {
+	c, ns := trio(t, 2)
+	e := ns[0].push("a", raw(1, 1000))
+	owners := ns[0].r.Owners(e.Digest)
+	var other *testNode
+	for _, n := range ns {
+		if !slices.Contains(owners, n.id) {
+			other = n
+		}
+	}
+	c.await("the owners alone", func() bool {
+		return slices.Equal(c.row(e.Digest).Holders, slices.Sorted(slices.Values(owners))) && !other.store.Has(e.Digest)
+	})
+	c.settings(func(s *catalog.Settings) { s.RepairPaused = true })
+	drain := func(draining bool) {
+		c.commit(func() {
+			c.ms = slices.Clone(c.ms)
+			for i := range c.ms {
+				c.ms[i].Draining = draining && c.ms[i].ID == owners[0]
+			}
+		})
+		for _, n := range ns {
+			n.r.Rescan()
+		}
+	}
+	misses := func(want int) func() bool {
+		return func() bool {
+			st, err := other.r.Status()
+			return err == nil && st.Paused && st.Missing == want && st.Queue == want
+		}
+	}
+	drain(true)
+	c.await("a copy missing", misses(1))
+	drain(false)
+	c.await("nothing missing", misses(0))
+	if other.store.Has(e.Digest) {
+		t.Error("a copy was made while repair is paused")
+	}
+}
+
 // TestRepairRate: a tight limit holds repair, and nobody who waits for a copy.
 func TestRepairRate(t *testing.T) {
 	c, ns := trio(t, 3)
@@ -120,20 +162,25 @@ func (c rowsCatalog) Blobs(after catalog.Digest, limit int) (out []catalog.Blob,
 // notingPeers note which blobs are asked for, in order, and give none.
 type notingPeers struct {
 	brokenPeers
+	hang  catalog.Digest // nobody answers to this one
 	mu    sync.Mutex
 	order []catalog.Digest
 }
 
-func (p *notingPeers) Fetch(_ context.Context, _ catalog.NodeID, d catalog.Digest, _, _ int64) (io.ReadCloser, int64, error) {
+func (p *notingPeers) Fetch(ctx context.Context, _ catalog.NodeID, d catalog.Digest, _, _ int64) (io.ReadCloser, int64, error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	if !slices.Contains(p.order, d) {
 		p.order = append(p.order, d)
+	}
+	p.mu.Unlock()
+	if d == p.hang {
+		<-ctx.Done()
 	}
 	return nil, 0, fmt.Errorf("no route: %w", catalog.ErrUnavailable)
 }
 
 // TestRepairOrder: the fewer live copies, the sooner; blobs that only move come last.
+// One without a live copy, at which every attempt takes long, holds up none of them.
 func TestRepairOrder(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -153,7 +200,7 @@ func TestRepairOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer store.Close()
-		peers := &notingPeers{}
+		peers := &notingPeers{hang: catalog.Digest{6}}
 		r, err := replication.New(replication.Config{
 			Self: member(4, "").ID, Store: store, Catalog: cat, Proposer: cat, Peers: peers, Workers: 1,
 			// The holder of the last is away: its blob has no live copy at all.
@@ -167,9 +214,13 @@ func TestRepairOrder(t *testing.T) {
 		if err := r.Run(ctx); err != nil {
 			t.Fatal(err)
 		}
-		want := []catalog.Digest{{6}, {2}, {4}, {3}, {1}, {5}}
-		if !slices.Equal(peers.order, want) {
-			t.Errorf("asked for %v, want %v", peers.order, want)
+		lost := slices.Index(peers.order, peers.hang)
+		if lost < 0 {
+			t.Fatalf("asked for %v, want also the blob without a live copy", peers.order)
+		}
+		want := []catalog.Digest{{2}, {4}, {3}, {1}, {5}}
+		if got := slices.Delete(peers.order, lost, lost+1); !slices.Equal(got, want) {
+			t.Errorf("asked for %v beside the blob without a live copy, want %v", got, want)
 		}
 	})
 }

@@ -75,4 +75,4 @@ func Compare(before, after *Placement, sizes []catalog.PartitionSize) Movement {
 }
 
 // copies is how many copies there are of all partitions together.
-func (p *Placement) copies() int { return partitions * min(len(p.nodes), p.layout.Replicas) }
+func (p *Placement) copies() int { return partitions * p.wanted() }

@@ -15,8 +15,11 @@ const (
 	// orphanAge is how long passes must have found a copy unknown to the catalog, by
 	// the cluster's clock, before it is set aside.
 	orphanAge = 7 * 24 * time.Hour
-	// asideAge is how long what was set aside is kept, asideBytes how much of it.
+	// asideAge is how long what was set aside is kept; if it is more than asideBytes, half
+	// or a quarter of that. Never less: it may be the newest packages of a cluster that
+	// was restored from a backup.
 	asideAge   = 30 * 24 * time.Hour
+	asideLeast = asideAge / 4
 	asideBytes = 32 << 30
 )
 
@@ -155,8 +158,8 @@ func (r *Replicator) storeOrphans(found []orphan) error {
 }
 
 // pruneQuarantine removes what has been kept aside for long, and of what is more than
-// asideBytes the oldest. It is for a node that misses nothing: every damaged copy has
-// a sound one in its place.
+// asideBytes the oldest. It is for a node that misses nothing in a cluster that has
+// lost nothing: every damaged copy has a sound one in its place.
 func (r *Replicator) pruneQuarantine() {
 	if r.cfg.Catalog.Frozen() {
 		return
@@ -170,7 +173,7 @@ func (r *Replicator) pruneQuarantine() {
 		if removed > 0 {
 			r.log.Info("quarantine emptied of old copies", "blobs", removed, "age", age)
 		}
-		if _, bytes, err := r.store.Quarantined(); err != nil || bytes <= asideBytes || age < time.Hour {
+		if _, bytes, err := r.store.Quarantined(); err != nil || bytes <= asideBytes || age <= asideLeast {
 			return
 		}
 	}

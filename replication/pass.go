@@ -19,6 +19,7 @@ const (
 // passResult is what a full pass found.
 type passResult struct {
 	missing int // blobs to bring here
+	lost    int // referenced blobs that no member is listed to hold
 	orphans int // local copies without a row
 	at      time.Time
 }
@@ -85,7 +86,9 @@ func (r *Replicator) fullPass(ctx context.Context) (time.Duration, error) {
 		if err := r.tellSynced(ctx, layout); err != nil {
 			return retryPass, err
 		}
-		r.pruneQuarantine()
+		if res.lost == 0 {
+			r.pruneQuarantine()
+		}
 	}
 	if !r.isSettled() {
 		return unsynced, nil
@@ -146,6 +149,7 @@ func (r *Replicator) compare(ctx context.Context) (passResult, error) {
 		}
 		after = rows[len(rows)-1].Digest
 		var items []item
+		var settled []catalog.Digest
 		v := r.view()
 		for _, row := range rows {
 			local, err := r.stat(row.Digest)
@@ -155,12 +159,26 @@ func (r *Replicator) compare(ctx context.Context) (passResult, error) {
 			if local != nil {
 				known++
 			}
+			if row.Refs > 0 && row.Packed.Size > 0 && len(row.Holders) == 0 {
+				res.lost++
+			}
 			if i, ok := r.itemFor(v, row.Digest, &row, local); ok {
 				items = append(items, i)
 				if i.missing > 0 {
 					res.missing++
 				}
+			} else {
+				settled = append(settled, row.Digest)
 			}
+		}
+		// Workers find out by themselves that nothing is to be done any more, but not
+		// while repair is paused.
+		over, err := r.queue.among(settled)
+		if err != nil {
+			return res, err
+		}
+		for _, d := range over {
+			r.Notify(d)
 		}
 		if err := r.queue.offer(r.cfg.Now(), items); err != nil {
 			return res, err

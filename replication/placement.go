@@ -87,8 +87,11 @@ func (p *Placement) Owners(d catalog.Digest) []catalog.NodeID {
 
 // owners returns the positions in nodes of the owners of a partition.
 func (p *Placement) owners(part int) []uint16 {
-	return p.ranks[part][:min(len(p.nodes), p.layout.Replicas)]
+	return p.ranks[part][:p.wanted()]
 }
+
+// wanted is how many owners each partition has.
+func (p *Placement) wanted() int { return min(len(p.nodes), p.layout.Replicas) }
 
 func (p *Placement) named(rank []uint16) []catalog.NodeID {
 	out := make([]catalog.NodeID, len(rank))

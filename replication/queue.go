@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,10 +27,12 @@ var (
 )
 
 // Ranks order what is due: blobs to be brought here by the number of their live
-// copies while that is below what it should be, then those that only move, and in a
-// lane of its own what is done without bringing anything.
+// copies while that is below what it should be, then those that only move. In lanes
+// of their own are blobs without a live copy, which most attempts do not bring, and
+// what is done without bringing anything.
 const (
 	rankMoves  = 0xf0
+	rankLost   = 0xf8
 	rankChores = 0xff
 )
 
@@ -248,9 +251,33 @@ func backoff(attempts int) time.Duration {
 type lane struct{ from, to byte }
 
 var (
-	pullLane  = lane{0, rankMoves}
-	choreLane = lane{rankChores, rankChores}
+	pullLane  = lane{0, rankLost - 1}
+	lostLane  = lane{rankLost, rankChores - 1}
+	choreLane = lane{rankChores, 0xff}
 )
+
+func laneOf(rank byte) lane {
+	return lanes[slices.IndexFunc(lanes[:], func(l lane) bool { return l.has(rank) })]
+}
+
+func (l lane) has(rank byte) bool { return l.from <= rank && rank <= l.to }
+
+// among returns those of the digests that have an item.
+func (q *queue) among(digests []catalog.Digest) (out []catalog.Digest, err error) {
+	if len(digests) == 0 || q.size().items == 0 {
+		return nil, nil
+	}
+	err = q.db.View(func(tx *bolt.Tx) error {
+		items := tx.Bucket(itemsBucket)
+		for _, d := range digests {
+			if items.Get(d[:]) != nil {
+				out = append(out, d)
+			}
+		}
+		return nil
+	})
+	return out, err
+}
 
 // take returns up to n items of a lane that are due and not skipped, the lowest rank
 // first, and how long until another one may be; a negative time if there is none.

@@ -45,7 +45,7 @@ type resyncer struct {
 	r       *Replicator
 	tasks   errgroup.Group
 	busy    map[catalog.Digest]bool // with a worker, waiting or being proposed
-	working [2]int                  // workers of each lane
+	working [len(lanes)]int         // workers of each lane
 	waiting []fact
 	ends    chan finished
 	settled chan []outcome
@@ -53,8 +53,21 @@ type resyncer struct {
 }
 
 // lanes are worked off side by side, so that pulls which are paused, limited or slow
-// hold up nothing else.
-var lanes = [2]lane{pullLane, choreLane}
+// hold up nothing else, and attempts at blobs whose holders are away do not keep
+// those from being mended that still have a copy.
+var lanes = [...]lane{pullLane, lostLane, choreLane}
+
+// lostWorkers bounds the workers of lostLane, which mostly wait for members that are
+// away.
+const lostWorkers = 4
+
+// workers is how many blobs of a lane are worked on at the same time.
+func (r *Replicator) workers(l lane) int {
+	if l == lostLane {
+		return min(lostWorkers, r.cfg.Workers)
+	}
+	return r.cfg.Workers
+}
 
 func (r *Replicator) resyncLoop(ctx context.Context) error {
 	s := &resyncer{
@@ -95,13 +108,16 @@ func (r *Replicator) resyncLoop(ctx context.Context) error {
 // a proposal. It returns how long nothing else will be due.
 func (s *resyncer) start(ctx context.Context) (time.Duration, error) {
 	r := s.r
-	fresh, err := r.admit(r.takeFresh(s.busy))
+	fresh, over, err := r.admit(r.takeFresh(s.busy))
 	if err != nil {
 		return 0, err
 	}
 	now := r.cfg.Now()
-	if err := r.queue.change(now, fresh, nil); err != nil {
+	if err := r.queue.change(now, fresh, over); err != nil {
 		return 0, err
+	}
+	for _, o := range over {
+		r.noteOutcome(ctx, o)
 	}
 	if r.takeHurry() {
 		if err := r.queue.hurry(now); err != nil {
@@ -126,7 +142,11 @@ func (s *resyncer) start(ctx context.Context) (time.Duration, error) {
 			return nil
 		})
 	}
-	r.noteRunning(s.working[0] + s.working[1])
+	running := 0
+	for _, n := range s.working {
+		running += n
+	}
+	r.noteRunning(running)
 	if len(s.busy) == 0 && r.queue.size().items == 0 {
 		signal(r.idle)
 	}
@@ -137,11 +157,11 @@ func (s *resyncer) start(ctx context.Context) (time.Duration, error) {
 // nothing else to hand out.
 func (s *resyncer) fill(ctx context.Context, now time.Time, no int) (time.Duration, error) {
 	r := s.r
-	free := r.cfg.Workers - s.working[no]
+	free := r.workers(lanes[no]) - s.working[no]
 	if free == 0 || len(s.waiting) >= maxWaiting {
 		return time.Hour, nil
 	}
-	if lanes[no] == pullLane && r.cfg.Catalog.Settings().RepairPaused {
+	if lanes[no] != choreLane && r.cfg.Catalog.Settings().RepairPaused {
 		return settingsPoll, nil
 	}
 	items, wait, err := r.queue.take(now, lanes[no], free, s.busy)
@@ -213,23 +233,29 @@ func (r *Replicator) takeHurry() bool {
 	return h
 }
 
-// admit keeps those that need work.
-func (r *Replicator) admit(digests []catalog.Digest) ([]item, error) {
+// admit tells those that need work from those that do not, or not any more.
+func (r *Replicator) admit(digests []catalog.Digest) (items []item, over []outcome, err error) {
 	if len(digests) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
-	var items []item
 	v := r.view()
+	var rest []catalog.Digest
 	for _, d := range digests {
 		row, local, err := r.look(d)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if i, ok := r.itemFor(v, d, row, local); ok {
 			items = append(items, i)
+		} else {
+			rest = append(rest, d)
 		}
 	}
-	return items, nil
+	rest, err = r.queue.among(rest)
+	for _, d := range rest {
+		over = append(over, outcome{digest: d})
+	}
+	return items, over, err
 }
 
 func (r *Replicator) itemFor(v view, d catalog.Digest, row *catalog.Blob, local *blobstore.Entry) (item, bool) {
@@ -244,7 +270,8 @@ func (r *Replicator) itemFor(v view, d catalog.Digest, row *catalog.Blob, local 
 }
 
 // resync does what one blob needs: it decides and acts until nothing is left but,
-// perhaps, a fact to commit. What has to be brought here is left to the lane for that.
+// perhaps, a fact to commit. What has to be brought here is left to the lane for that,
+// which changes when members come and go.
 func (r *Replicator) resync(ctx context.Context, i item) finished {
 	var f *fact
 	var err error
@@ -260,8 +287,10 @@ func (r *Replicator) resync(ctx context.Context, i item) finished {
 		if a == leave {
 			break
 		}
-		if a == pull && i.rank == rankChores {
-			return finished{outcome: outcome{digest: d, moved: &item{digest: d, missing: row.Packed.Size, rank: v.rankOf(*row)}}}
+		if a == pull {
+			if rank := v.rankOf(*row); !laneOf(i.rank).has(rank) {
+				return finished{outcome: outcome{digest: d, moved: &item{digest: d, missing: row.Packed.Size, rank: rank}}}
+			}
 		}
 		if f, err = r.act(ctx, a, d, row, local); f != nil || err != nil {
 			break
@@ -280,9 +309,30 @@ func (r *Replicator) act(ctx context.Context, a action, d catalog.Digest, row *c
 		return &fact{digest: d}, nil
 	case examine:
 		return nil, r.examine(ctx, d)
-	default:
-		return nil, r.remove(ctx, a, d)
+	case surplus:
+		if err := r.keepersShow(ctx, *row); err != nil {
+			return nil, err
+		}
 	}
+	return nil, r.remove(ctx, a, d)
+}
+
+// keepersShow asks the members that should hold a blob whether they do. The catalog
+// knows what they once proved; one may have lost its disk since.
+func (r *Replicator) keepersShow(ctx context.Context, row catalog.Blob) error {
+	v := r.view()
+	for _, k := range v.placement.keepers(row.Digest, v.down) {
+		ctx, cancel := context.WithTimeout(ctx, r.cfg.AskFor)
+		have, err := r.have(ctx, k, []catalog.Digest{row.Digest})
+		cancel()
+		if err == nil && (have[0] == nil || *have[0] != row.Packed) {
+			err = fmt.Errorf("it has none: %w", catalog.ErrUnavailable)
+		}
+		if err != nil {
+			return fmt.Errorf("blob %s: this copy stays until member %s, which is listed as a holder, shows its own: %w", row.Digest, k, err)
+		}
+	}
+	return nil
 }
 
 // bring pulls the established form. If that fails although this node is listed

@@ -37,6 +37,7 @@ func TestMain(m *testing.M) {
 			goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),      // one per process
 			goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),   // wakes up every 10 s to see that it is to end
 			goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).probeNode"), // waits for the last probe
+			goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).handleIndirectPing.func2"),
 		); err != nil {
 			fmt.Fprintln(os.Stderr, "left behind by nodes that have stopped:", err)
 			code = 1

@@ -49,8 +49,8 @@ type Config struct {
 	DrainTimeout     time.Duration // how long requests may finish at a stop, default 15 s
 
 	Disk DiskConfig
-	// Exit ends the process, with a status, when a hung disk keeps it from ending in
-	// order; nil: nothing does.
+	// Exit ends the process, with a status, when a node that stops itself does not end
+	// in order, as on a disk that hangs; nil: nothing does.
 	Exit func(status int)
 
 	Logger *slog.Logger

@@ -60,11 +60,11 @@ func (g *diskGuard) breakOff(err error) {
 	g.mu.Lock()
 	first := g.broken == nil
 	if first {
+		g.fence() // whoever sees broken may answer with what was not written down
 		g.broken = err
 	}
 	g.mu.Unlock()
 	if first {
-		g.fence()
 		g.fail(err)
 	}
 }

@@ -27,6 +27,7 @@ import (
 type consensus struct {
 	raft      *raft.Raft
 	log       *raftboltdb.BoltStore
+	snaps     raft.SnapshotStore
 	transport *raft.NetworkTransport
 }
 
@@ -85,7 +86,7 @@ func openConsensus(dir string, id catalog.NodeID, fsm *raftfsm.FSM, guard *diskG
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("raft: %w", err), transport.Close(), store.Close())
 	}
-	return &consensus{raft: r, log: store, transport: transport}, nil
+	return &consensus{raft: r, log: store, snaps: snaps, transport: transport}, nil
 }
 
 func openRaftStores(dir string, log *slog.Logger) (*raftboltdb.BoltStore, raft.SnapshotStore, error) {

@@ -110,8 +110,16 @@ func TestDiskGuard(t *testing.T) {
 				}
 				return tt.relieve
 			},
-			fence: func() { said = append(said, "fenced") },
-			fail:  func(err error) { said = append(said, err.Error()) },
+			fail: func(err error) { said = append(said, err.Error()) },
+		}
+		g.fence = func() {
+			said = append(said, "fenced")
+			if g.mu.TryLock() { // else nobody sees anything yet
+				defer g.mu.Unlock()
+				if g.broken != nil {
+					t.Errorf("%s: a write of another goroutine is answered before the node is cut off", tt.name)
+				}
+			}
 		}
 		logs, votes := guardedLog{store, g}, guardedVotes{store, g}
 		if err := votes.SetUint64([]byte("CurrentTerm"), 7); err != nil {
@@ -180,6 +188,14 @@ func TestTransferWatch(t *testing.T) {
 		w.note(raft.ErrLeadershipTransferInProgress)
 		if got := w.stuckFor(); got != time.Second {
 			t.Errorf("stuckFor a second after the first of two refusals = %s, want 1s", got)
+		}
+		time.Sleep(time.Hour) // stopped with its machine
+		if got := w.stuckFor(); got != time.Second {
+			t.Errorf("stuckFor after a standstill = %s, want 1s", got)
+		}
+		w.note(raft.ErrLeadershipTransferInProgress)
+		if got := w.stuckFor(); got > 3*tickEvery {
+			t.Errorf("stuckFor once a standstill is over = %s, want no more than %s", got, 3*tickEvery)
 		}
 		w.note(nil)
 		if got := w.stuckFor(); got != 0 {

@@ -15,12 +15,18 @@ import (
 // that time, which is told why this node goes.
 const hangPatience = 6 * time.Second
 
+// endPatience is how long a node that stops itself may take to end, beside what its
+// requests are given. A disk that has failed may hang next, when nobody watches it
+// any more.
+const endPatience = time.Minute
+
 // An ending is why a node stops by itself. The first one stands.
 type ending struct {
-	once sync.Once
-	set  chan struct{} // closed once err stands
-	hung chan struct{} // closed when some goroutine may never come back
-	err  error         // nil: there is nothing left to do
+	once  sync.Once
+	set   chan struct{} // closed once err stands
+	hangs sync.Once
+	hung  chan struct{} // closed when some goroutine may never come back
+	err   error         // nil: there is nothing left to do
 }
 
 func newEnding() *ending { return &ending{set: make(chan struct{}), hung: make(chan struct{})} }
@@ -41,8 +47,16 @@ func (n *Node) fail(err error) {
 	n.end.once.Do(func() {
 		n.end.err = err
 		close(n.end.set)
+		n.exitAfter(n.cfg.DrainTimeout + endPatience)
 		n.log.Error("this node stops itself", "node", n.name, "err", err)
 	})
+}
+
+// exitAfter ends the process by force, if it is still there then.
+func (n *Node) exitAfter(d time.Duration) {
+	if n.cfg.Exit != nil {
+		time.AfterFunc(d, func() { n.cfg.Exit(1) })
+	}
 }
 
 // finish ends Run without an error once the requests under way are answered.
@@ -64,16 +78,17 @@ func (n *Node) runEnding(ctx context.Context, stopEdge func()) error {
 
 // hang ends the node although a thread of it is stuck in the kernel. What others
 // see of it is closed first: the kernel keeps the sockets of a process that has
-// such a thread, even of one that has exited.
+// such a thread, even of one that has exited. It may follow another ending, whose
+// error stands.
 func (n *Node) hang(err error) {
-	n.end.once.Do(func() {
+	n.end.hangs.Do(func() {
 		n.sever()
-		n.end.err = err
+		n.end.once.Do(func() {
+			n.end.err = err
+			close(n.end.set)
+		})
 		close(n.end.hung)
-		close(n.end.set)
-		if n.cfg.Exit != nil {
-			time.AfterFunc(2*hangPatience, func() { n.cfg.Exit(1) })
-		}
+		n.exitAfter(2 * hangPatience)
 		n.severing.Go(func() { // the log may be on the disk that hangs
 			n.log.Error("this node stops itself", "node", n.name, "err", err)
 		})

@@ -28,28 +28,29 @@ const (
 // (hashicorp/raft issue 696).
 type transferWatch struct {
 	mu    sync.Mutex
-	since time.Time // when the first of the refusals in a row was
+	last  time.Time     // of the refusals in a row
+	stuck time.Duration // since the first of them: not while the process stood still
 }
 
 // note is told what came of every command that was appended here.
 func (w *transferWatch) note(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch {
-	case !errors.Is(err, raft.ErrLeadershipTransferInProgress):
-		w.since = time.Time{}
-	case w.since.IsZero():
-		w.since = time.Now()
+	if !errors.Is(err, raft.ErrLeadershipTransferInProgress) {
+		w.last, w.stuck = time.Time{}, 0
+		return
 	}
+	now := time.Now()
+	if !w.last.IsZero() {
+		w.stuck += min(now.Sub(w.last), 2*tickEvery)
+	}
+	w.last = now
 }
 
 func (w *transferWatch) stuckFor() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.since.IsZero() {
-		return 0
-	}
-	return time.Since(w.since)
+	return w.stuck
 }
 
 // runTransferWatch ends a leader that is stuck in a hand-over. Its own ticks are
@@ -72,9 +73,18 @@ func (n *Node) runTransferWatch(ctx context.Context) error {
 // restoredAgain is told of each snapshot that replaced the catalog. A follower whose
 // log ends in entries that were never committed keeps them beside the snapshot, and
 // refuses what follows it for good (hashicorp/raft issue 697): the next start drops
-// them, see dropConflicting.
+// them, see dropConflicting. One that is only slower than the log grows is sent
+// snapshot after snapshot, too: it goes on, for a new start would make it no faster.
 func (n *Node) restoredAgain(restores int, index uint64) {
 	if restores < snapshotLoop {
+		return
+	}
+	c := n.consensus()
+	if c == nil {
+		return
+	}
+	if bad, lerr := conflicting(c.snaps, c.log); lerr == nil && !bad {
+		n.log.Warn("this node falls behind the log again and again: look at its disk and network", "node", n.name, "times", restores, "index", index)
 		return
 	}
 	err := fmt.Errorf("%d snapshots in a row were installed and nothing after log index %d was applied: start the node again; if that does not help, empty its data directory and start it with --join", restores, index)
@@ -87,18 +97,8 @@ func (n *Node) restoredAgain(restores int, index uint64) {
 // those before are in the snapshot. A log that agrees is kept, since others may count
 // on its entries. It reports whether it removed anything.
 func dropConflicting(snaps raft.SnapshotStore, log raft.LogStore) (bool, error) {
-	list, err := snaps.List()
-	if err != nil || len(list) == 0 {
+	if bad, err := conflicting(snaps, log); err != nil || !bad {
 		return false, err
-	}
-	var e raft.Log
-	switch err := log.GetLog(list[0].Index, &e); {
-	case errors.Is(err, raft.ErrLogNotFound):
-		return false, nil
-	case err != nil:
-		return false, err
-	case e.Term == list[0].Term:
-		return false, nil
 	}
 	first, err := log.FirstIndex()
 	if err != nil {
@@ -109,6 +109,21 @@ func dropConflicting(snaps raft.SnapshotStore, log raft.LogStore) (bool, error) 
 		return false, err
 	}
 	return true, log.DeleteRange(first, last)
+}
+
+// conflicting reports whether the log holds another entry at the index of the newest
+// snapshot than that was made from.
+func conflicting(snaps raft.SnapshotStore, log raft.LogStore) (bool, error) {
+	list, err := snaps.List()
+	if err != nil || len(list) == 0 {
+		return false, err
+	}
+	var e raft.Log
+	err = log.GetLog(list[0].Index, &e)
+	if errors.Is(err, raft.ErrLogNotFound) {
+		return false, nil
+	}
+	return err == nil && e.Term != list[0].Term, err
 }
 
 // sameSnapshot reports whether the catalog is exactly the state of a snapshot, by

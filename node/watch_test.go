@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -348,6 +349,66 @@ func TestRestoresInARow(t *testing.T) {
 	}
 	if want := []int{1, 2, 3, 1, 2}; !reflect.DeepEqual(got, want) {
 		t.Errorf("restores in a row = %v, want %v", got, want)
+	}
+}
+
+// TestSlowFollowerGoesOn: a follower that is sent snapshot after snapshot ends only
+// if its log contradicts them: a new start mends nothing else.
+func TestSlowFollowerGoesOn(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		term uint64 // of its log at the snapshot's index
+		ends bool
+	}{{"slow", 3, false}, {"contradicts", 2, true}} {
+		n, _ := newLedgerNode(t)
+		n.end, n.cfg.DataDir = newEnding(), t.TempDir()
+		store, snaps, err := openRaftStores(n.raftDir(), n.log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		sink, err := snaps.Create(1, 5, 3, raft.Configuration{}, 1, nil)
+		if err := errors.Join(err, sink.Close(), store.StoreLog(&raft.Log{Index: 5, Term: tt.term})); err != nil {
+			t.Fatal(err)
+		}
+		n.cons = &consensus{log: store, snaps: snaps}
+		n.restoredAgain(snapshotLoop-1, 5)
+		if err := n.end.failed(); err != nil {
+			t.Errorf("%s: after %d snapshots: %v", tt.name, snapshotLoop-1, err)
+		}
+		n.restoredAgain(snapshotLoop, 5)
+		if err := n.end.failed(); (err != nil) != tt.ends {
+			t.Errorf("%s: after %d snapshots the node ends with %v, want %t", tt.name, snapshotLoop, err, tt.ends)
+		}
+	}
+}
+
+// TestHangAfterFailure: a disk that fails first and then hangs must not keep the
+// process from ending, and the first reason stands.
+func TestHangAfterFailure(t *testing.T) {
+	n, _ := newLedgerNode(t)
+	n.end = newEnding()
+	var err error
+	for _, ln := range []*net.Listener{&n.httpLn, &n.peerLn} {
+		if *ln, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	failed := errors.New("the disk fails")
+	n.fail(failed)
+	n.hang(errors.New("disk hangs"))
+	n.hang(errors.New("disk hangs still"))
+	n.severing.Wait()
+	select {
+	case <-n.end.hung:
+	default:
+		t.Error("Run waits for a disk that hangs after it has failed")
+	}
+	if got := n.end.failed(); got != failed {
+		t.Errorf("the node ends with %v, want %v", got, failed)
+	}
+	if _, err := net.Dial("tcp", n.peerLn.Addr().String()); err == nil {
+		t.Error("a node whose disk hangs still listens")
 	}
 }
 

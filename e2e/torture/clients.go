@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -33,6 +34,8 @@ type workload struct {
 	history *history
 	tally   *tally
 	pool    *pool
+
+	held atomic.Bool // nobody begins to push
 
 	mu     sync.Mutex
 	recent []*file   // contents that packages may share
@@ -73,10 +76,13 @@ func (w *workload) run(ctx, work context.Context, seed uint64) error {
 	start := func(n int, pause time.Duration, do func(*client, context.Context)) {
 		for range n {
 			c := w.client(no, seed)
+			pushes := no < agents+pushers
 			no++
 			g.Go(func() error {
 				for ctx.Err() == nil {
-					do(c, work)
+					if !pushes || !w.held.Load() {
+						do(c, work)
+					}
 					c.rest(ctx, pause)
 				}
 				return nil

@@ -20,6 +20,7 @@ const replicas = 3
 // Times within a run.
 const (
 	healLimit = 100 * time.Second // from the end of the last fault until healthy
+	holdAfter = 15 * time.Second  // so long into it nobody pushes any more
 	reserve   = 55 * time.Second  // for the audit
 )
 
@@ -128,7 +129,12 @@ func torture(ctx context.Context, cfg config, c *crew, w *workload, box *mailbox
 		pctx, cancel := context.WithDeadline(ctx, begun.Add(cfg.duration-reserve/2))
 		c.run(pctx, p)
 		cancel()
-		if !c.heal(ctx, healLimit) {
+		// A cluster that is pushed to without a pause is hardly ever whole on slow machines.
+		hold := time.AfterFunc(holdAfter, func() { w.held.Store(true) })
+		healthy := c.heal(ctx, healLimit)
+		hold.Stop()
+		w.held.Store(false)
+		if !healthy {
 			break // whatever follows says nothing new
 		}
 	}

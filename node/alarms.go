@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/google/uuid"
 
@@ -184,10 +185,17 @@ func (n *Node) raiseDamage(ctx context.Context) bool {
 // maxAlarmText bounds what an alarm says, in bytes.
 const maxAlarmText = 1500
 
-// alarmText makes one line of what an error says.
+// alarmText makes one line of plain text of what an error says: the catalog takes no
+// other.
 func alarmText(s string) string {
 	s = strings.ReplaceAll(s, "\n", "; ")
-	return strings.ToValidUTF8(s[:min(len(s), maxAlarmText)], "")
+	s = strings.ToValidUTF8(s[:min(len(s), maxAlarmText)], "")
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 // Bounds of a wall clock's difference from that of the leader.

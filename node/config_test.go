@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -75,6 +76,32 @@ func TestIdentity(t *testing.T) {
 	b, err := openIdentity(dir)
 	if err != nil || b.Node != a.Node || b.Cluster != c1 {
 		t.Errorf("openIdentity again = %+v, %v, want node %s of cluster %s", b, err, a.Node, c1)
+	}
+}
+
+// TestHalfRestored: no node starts on a directory whose restore broke off, not even
+// as a new one before there is a catalog.
+func TestHalfRestored(t *testing.T) {
+	dir := t.TempDir()
+	if err := writeFile(dir, restoringFile, "mark"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openIdentity(dir); !errors.Is(err, catalog.ErrConflict) {
+		t.Errorf("openIdentity of a half restored directory = %v, want ErrConflict", err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("left behind in the directory: %v, %v, want the mark alone", entries, err)
+	}
+}
+
+// TestFailedNodeConfirmsNothing: a node that stops itself may be wrong about all it
+// knows, so it grants itself no lease while its requests end.
+func TestFailedNodeConfirmsNothing(t *testing.T) {
+	n, _ := newLedgerNode(t)
+	n.fail(errors.New("catalog diverged"))
+	err := n.confirmApplied(t.Context())
+	if !errors.Is(err, catalog.ErrUnavailable) || !strings.Contains(err.Error(), "catalog diverged") {
+		t.Errorf("confirmApplied of a node that stops = %v, want ErrUnavailable that says why", err)
 	}
 }
 

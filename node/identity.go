@@ -26,6 +26,9 @@ func openIdentity(dir string) (*identity, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
+	if _, err := os.Stat(filepath.Join(dir, restoringFile)); err == nil {
+		return nil, fmt.Errorf("data directory %s: a restore into it has not ended: run the same restore again, or empty the directory: %w", dir, catalog.ErrConflict)
+	}
 	id := &identity{dir: dir}
 	node, err := readID(filepath.Join(dir, "node-id"))
 	if err != nil {

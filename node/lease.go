@@ -153,6 +153,9 @@ func (n *Node) confirmApplied(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
 	defer cancel()
 	for {
+		if err := n.end.failed(); err != nil { // a catalog that diverged stands for nothing
+			return fmt.Errorf("node %s stops: %v: %w", n.name, err, catalog.ErrUnavailable)
+		}
 		index, err := n.readIndex(ctx)
 		if err == nil {
 			if err = n.fsm.WaitApplied(ctx, index); err == nil {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"symkeep/internal/catalog"
+	"symkeep/internal/fault"
 )
 
 // Timings of telling the cluster.
@@ -40,7 +42,7 @@ func (s *notables) set(node catalog.NodeID, code catalog.AlarmCode, text string)
 	if s.now == nil {
 		s.now = map[catalog.AlarmCode]catalog.Alarm{}
 	}
-	s.now[code] = catalog.Alarm{Node: node, Code: code, Text: text, At: time.Now().UTC()}
+	s.now[code] = catalog.Alarm{Node: node, Code: code, Text: text, At: fault.Now().UTC()}
 	return true
 }
 
@@ -93,18 +95,20 @@ func (n *Node) runAlarms(ctx context.Context) error {
 	for _, code := range passing {
 		told[code] = "unknown: of an earlier process"
 	}
+	rests := restTable{}
 	for pause(ctx, alarmEvery) {
 		now := map[catalog.AlarmCode]string{}
 		for _, a := range n.localAlarms() {
 			now[a.Code] = a.Text
 		}
 		for code, text := range now {
+			rests.stands(code, time.Now())
 			if told[code] != text && n.tell(ctx, code, text) == nil {
 				told[code] = text
 			}
 		}
 		for code := range told {
-			if now[code] == "" && slices.Contains(passing, code) && n.tell(ctx, code, "") == nil {
+			if now[code] == "" && slices.Contains(passing, code) && rests.over(code, time.Now()) && n.tell(ctx, code, "") == nil {
 				delete(told, code)
 			}
 		}
@@ -133,7 +137,11 @@ func (n *Node) tellLast(ctx context.Context) {
 		return
 	}
 	code, text, _ := strings.Cut(strings.TrimSpace(string(b)), " ")
-	for text != "" && n.tell(ctx, catalog.AlarmCode(code), text) != nil {
+	for text != "" {
+		err := n.tell(ctx, catalog.AlarmCode(code), alarmText(text))
+		if err == nil || errors.Is(err, catalog.ErrInvalid) { // a damaged file must not keep the other alarms
+			break
+		}
 		if !pause(ctx, alarmEvery) {
 			return
 		}

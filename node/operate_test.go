@@ -1,8 +1,10 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -259,6 +261,18 @@ func testAlarms(t *testing.T, nodes []*testNode) {
 	}
 	await()
 
+	// What the last process left is no alarm: it is dropped, and others are told.
+	left := filepath.Join(n.cfg.DataDir, lastAlarm)
+	if err := os.WriteFile(left, []byte(strings.Repeat("x", 2000)+" text\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	lctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	n.tellLast(lctx)
+	cancel()
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a file of the last alarm that nobody takes: %v, want it dropped", err)
+	}
+
 	leader, _ := leaderOf(t, nodes...)
 	m, _ := leader.memberNamed("n2")
 	view := memberView{member: m, answered: true, skew: -time.Hour, maybe: time.Millisecond}
@@ -310,8 +324,11 @@ func testDeadMember(t *testing.T, nodes []*testNode) {
 	if rs, err := n.c.Repl(ctx); err != nil || !slices.ContainsFunc(rs.Nodes, func(s api.ReplStatus) bool { return s.Name == name && s.Err != "" }) {
 		t.Errorf("repl = %+v, %v, want that %s does not answer", rs, err, name)
 	}
-	_, err = n.c.SetRepl(ctx, api.ReplRequest{Scrub: true})
-	wantError(t, "a scrub of all with one dead", err, catalog.ErrUnavailable)
+	if rs, err := n.c.SetRepl(ctx, api.ReplRequest{Scrub: true}); err != nil || len(rs.Unasked) != 1 || rs.Unasked[name] == "" {
+		t.Errorf("a scrub of all with one dead = %+v, %v, want that %s alone was not told", rs.Unasked, err, name)
+	}
+	_, err = n.c.SetRepl(ctx, api.ReplRequest{Scrub: true, Nodes: []string{name}})
+	wantError(t, "a scrub of the dead", err, catalog.ErrUnavailable)
 	wantError(t, "transfer to the dead", n.c.TransferLeader(ctx, api.NodeRequest{Node: name}), catalog.ErrConflict)
 	wantError(t, "leaving while another is dead", n.c.ClusterLeave(ctx), catalog.ErrConflict)
 	if _, err := n.c.Layout(ctx); err != nil {
@@ -429,8 +446,10 @@ func TestCountsAgainst(t *testing.T) {
 
 // TestAlarmText: an alarm is one line of bounded length, whatever the error held.
 func TestAlarmText(t *testing.T) {
-	if got := alarmText("a\nb"); got != "a; b" {
-		t.Errorf("alarmText of two lines = %q", got)
+	for in, want := range map[string]string{"a\nb": "a; b", "a\x1b[1m\r\x7fb\xff": "a [1m  b"} {
+		if got := alarmText(in); got != want {
+			t.Errorf("alarmText(%q) = %q, want %q", in, got, want)
+		}
 	}
 	long := alarmText(strings.Repeat("é", maxAlarmText))
 	if err := catalog.CheckText("alarm", long, maxAlarmText); err != nil || len(long) < maxAlarmText-2 {

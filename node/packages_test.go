@@ -49,7 +49,7 @@ func newLedgerNode(t *testing.T) (*Node, *ledger) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { fsm.Close() })
-	n := &Node{id: &identity{Node: "self", Cluster: "6f2b1c1e-54a8-4b7c-9d0e-3a5f7c9b1d2e"}, fsm: fsm, log: slog.New(slog.DiscardHandler)}
+	n := &Node{id: &identity{Node: "self", Cluster: "6f2b1c1e-54a8-4b7c-9d0e-3a5f7c9b1d2e"}, fsm: fsm, log: slog.New(slog.DiscardHandler), end: newEnding()}
 	n.gossip, err = gossip.New(gossip.Config{
 		Self:     gossip.Meta{NodeID: catalog.NodeID(n.id.Cluster), ClusterID: n.id.Cluster, Name: "self", PeerAddr: "127.0.0.1:1", HTTPAddr: "127.0.0.1:1"},
 		BindAddr: "127.0.0.1:0", Logger: n.log,

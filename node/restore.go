@@ -26,7 +26,7 @@ const (
 	// the catalog has forgotten may be found to be needed.
 	freezeTime = 7 * 24 * time.Hour
 	// restoringFile marks a data directory whose restore has not ended, by the
-	// SHA-256 of its backup file. It has no node-id, so that no node starts on it.
+	// SHA-256 of its backup file. No node starts on it.
 	restoringFile = "restoring"
 )
 

@@ -31,6 +31,16 @@ type ending struct {
 
 func newEnding() *ending { return &ending{set: make(chan struct{}), hung: make(chan struct{})} }
 
+// is makes err the reason, and reports whether it is the first. It never waits: not
+// for the log either, which may be on a disk that hangs.
+func (e *ending) is(err error) (first bool) {
+	e.once.Do(func() {
+		e.err, first = err, true
+		close(e.set)
+	})
+	return first
+}
+
 // failed returns the error that ends the node, nil while there is none.
 func (e *ending) failed() error {
 	select {
@@ -44,12 +54,10 @@ func (e *ending) failed() error {
 // fail ends Run with err, for a supervisor to start the node again. It returns at
 // once and may be called by anybody, again and again.
 func (n *Node) fail(err error) {
-	n.end.once.Do(func() {
-		n.end.err = err
-		close(n.end.set)
+	if n.end.is(err) {
 		n.exitAfter(n.cfg.DrainTimeout + endPatience)
 		n.log.Error("this node stops itself", "node", n.name, "err", err)
-	})
+	}
 }
 
 // exitAfter ends the process by force, if it is still there then.
@@ -60,7 +68,7 @@ func (n *Node) exitAfter(d time.Duration) {
 }
 
 // finish ends Run without an error once the requests under way are answered.
-func (n *Node) finish() { n.end.once.Do(func() { close(n.end.set) }) }
+func (n *Node) finish() { n.end.is(nil) }
 
 // runEnding makes Run follow the ending.
 func (n *Node) runEnding(ctx context.Context, stopEdge func()) error {
@@ -83,12 +91,9 @@ func (n *Node) runEnding(ctx context.Context, stopEdge func()) error {
 func (n *Node) hang(err error) {
 	n.end.hangs.Do(func() {
 		n.sever()
-		n.end.once.Do(func() {
-			n.end.err = err
-			close(n.end.set)
-		})
-		close(n.end.hung)
 		n.exitAfter(2 * hangPatience)
+		close(n.end.hung)
+		n.end.is(err)
 		n.severing.Go(func() { // the log may be on the disk that hangs
 			n.log.Error("this node stops itself", "node", n.name, "err", err)
 		})

@@ -219,7 +219,10 @@ func (n *Node) raiseHung(cause error) {
 	defer asker.Close()
 	for {
 		for _, m := range n.otherMembers() {
-			if _, err := asker.Propose(ctx, m.PeerAddr, cmd); err == nil {
+			one, cancel := context.WithTimeout(ctx, statusTimeout) // one of them may be dead, too
+			_, err := asker.Propose(one, m.PeerAddr, cmd)
+			cancel()
+			if err == nil {
 				return
 			}
 		}

@@ -361,7 +361,7 @@ func TestSlowFollowerGoesOn(t *testing.T) {
 		ends bool
 	}{{"slow", 3, false}, {"contradicts", 2, true}} {
 		n, _ := newLedgerNode(t)
-		n.end, n.cfg.DataDir = newEnding(), t.TempDir()
+		n.cfg.DataDir = t.TempDir()
 		store, snaps, err := openRaftStores(n.raftDir(), n.log)
 		if err != nil {
 			t.Fatal(err)
@@ -387,7 +387,6 @@ func TestSlowFollowerGoesOn(t *testing.T) {
 // process from ending, and the first reason stands.
 func TestHangAfterFailure(t *testing.T) {
 	n, _ := newLedgerNode(t)
-	n.end = newEnding()
 	var err error
 	for _, ln := range []*net.Listener{&n.httpLn, &n.peerLn} {
 		if *ln, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {

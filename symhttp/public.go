@@ -51,7 +51,7 @@ type public struct {
 func NewPublic(cfg Config, p Public) (*Server, error) {
 	if p.Locator == nil || p.Blobs == nil || p.Health == nil || p.Ingest == nil ||
 		p.Uploads == nil || p.Packages == nil || p.Keeper == nil || p.Cluster == nil ||
-		p.Operator == nil || p.Layouts == nil || p.Tuning == nil {
+		p.Operator == nil || p.Layouts == nil || p.Tuning == nil || p.Backups == nil {
 		return nil, errors.New("http server: a part of Public is missing")
 	}
 	s, err := newServer(cfg, p.Log, p.Self)

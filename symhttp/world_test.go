@@ -399,10 +399,21 @@ func testConfig() symhttp.Config {
 	return cfg
 }
 
+func (w *world) OpenBackup(context.Context) (symhttp.Backup, error) {
+	if err := w.called("backup"); err != nil {
+		return nil, err
+	}
+	return nil, fmt.Errorf("backup: %w", catalog.ErrUnavailable)
+}
+
+func (w *world) BlobStates(_ context.Context, ds []catalog.Digest) ([]api.BlobState, error) {
+	return make([]api.BlobState, len(ds)), w.called("states of %d", len(ds))
+}
+
 func (w *world) public(t testing.TB) symhttp.Public {
 	return symhttp.Public{
 		Log: testLog(t), Self: w, Locator: w, Blobs: w, Health: w,
-		Ingest: w, Uploads: w, Packages: w, Keeper: w, Cluster: w, Operator: w, Layouts: w, Tuning: w,
+		Ingest: w, Uploads: w, Packages: w, Keeper: w, Cluster: w, Operator: w, Layouts: w, Tuning: w, Backups: w,
 	}
 }
 

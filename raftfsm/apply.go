@@ -2,6 +2,7 @@ package raftfsm
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/hashicorp/raft"
 	bolt "go.etcd.io/bbolt"
@@ -27,7 +28,7 @@ func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
 	responses := make([]any, 0, len(logs))
 	for len(logs) > 0 {
 		n, bytes := 1, len(logs[0].Data)
-		for n < len(logs) && bytes+len(logs[n].Data) <= maxTxBytes {
+		for n < len(logs) && bytes+len(logs[n].Data) <= maxTxBytes && !isCheck(logs[n-1]) {
 			bytes += len(logs[n].Data)
 			n++
 		}
@@ -37,10 +38,17 @@ func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
 	return responses
 }
 
+// isCheck reports whether an entry asks for a digest of the state that it leaves,
+// which a transaction has to end with then.
+func isCheck(l *raft.Log) bool {
+	return l.Type == raft.LogCommand && len(l.Data) > 0 && Kind(l.Data[0]) == KindCheckContents
+}
+
 // applyTx applies entries in one transaction, then publishes what came of them.
 func (f *FSM) applyTx(logs []*raft.Log) []any {
 	var responses []any
 	var events []Event
+	check := false
 	h := f.head.Load().clone()
 	f.swap.RLock()
 	defer f.swap.RUnlock()
@@ -48,12 +56,14 @@ func (f *FSM) applyTx(logs []*raft.Log) []any {
 		panic(fmt.Sprintf("raftfsm: log index %d: %v", logs[0].Index, ErrClosed))
 	}
 	fault.Point("fsm-before-apply")
+	patience := time.AfterFunc(checkYields, f.contents.yield)
+	defer patience.Stop()
 	err := f.db.Update(func(tx *bolt.Tx) error {
 		s := &state{tx: tx, head: h}
 		for _, l := range logs {
 			responses = append(responses, s.applyLog(l))
 		}
-		events = s.events
+		events, check = s.events, s.check
 		return saveHead(tx, h)
 	})
 	if err != nil {
@@ -61,6 +71,9 @@ func (f *FSM) applyTx(logs []*raft.Log) []any {
 	}
 	fault.Point("fsm-after-apply")
 	f.publish(h)
+	if check {
+		f.beginContents(h.AppliedIndex)
+	}
 	f.feed.send(events)
 	return responses
 }

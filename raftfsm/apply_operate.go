@@ -17,7 +17,7 @@ const featureOperate = 2
 // use.
 func Requires(c Command) int {
 	switch c := c.(type) {
-	case ChangeSettings, ApplyLayout, MarkLayoutSynced, SetMaintenance, RaiseAlarm, ClearAlarm, FreezeRetiring:
+	case ChangeSettings, ApplyLayout, MarkLayoutSynced, SetMaintenance, RaiseAlarm, ClearAlarm, FreezeRetiring, CheckContents:
 		return featureOperate
 	case CreateCluster:
 		return requiredBySettings(c.Settings)
@@ -158,6 +158,15 @@ func (c FreezeRetiring) apply(s *state) (any, error) {
 		s.head.FrozenUntil = s.head.Clock + catalog.ClusterTime(c.Millis)
 	}
 	s.emit(Event{Type: SettingsChanged})
+	return nil, nil
+}
+
+func (CheckContents) apply(s *state) (any, error) {
+	if last := s.head.CheckedAt; last != 0 && s.head.Clock-last < CheckPause {
+		return nil, fmt.Errorf("contents were checked %d ms ago: wait for %d: %w", s.head.Clock-last, CheckPause, catalog.ErrConflict)
+	}
+	s.head.CheckedAt = s.head.Clock
+	s.check = true
 	return nil, nil
 }
 

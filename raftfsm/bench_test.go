@@ -2,6 +2,7 @@ package raftfsm_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/hashicorp/raft"
@@ -68,6 +69,28 @@ func BenchmarkPackage(b *testing.B) {
 		b.StartTimer()
 		w.fsm.ApplyBatch(log)
 	}
+}
+
+// BenchmarkContents hashes a catalog of 100,000 files, with the rests it takes.
+func BenchmarkContents(b *testing.B) {
+	w := newCluster(b)
+	w.ok(raftfsm.RaiseFeature{Level: 2})
+	for p := 1; p <= 10; p++ {
+		w.fsm.ApplyBatch(bulk(w, p, 10_000))
+	}
+	rows := strings.Count(raftfsm.Dump(w.fsm), "\n")
+	for b.Loop() {
+		b.StopTimer()
+		w.pass(raftfsm.CheckPause)
+		l := w.entry(raftfsm.CheckContents{})
+		b.StartTimer()
+		w.fsm.Apply(l)
+		raftfsm.AwaitContents(w.fsm)
+	}
+	if err := w.fsm.Damage(); err != nil || len(w.fsm.Contents()) == 0 {
+		b.Fatalf("Contents = %v, Damage = %v", w.fsm.Contents(), err)
+	}
+	b.ReportMetric(float64(rows*b.N)/b.Elapsed().Seconds(), "rows/s")
 }
 
 func BenchmarkLookup(b *testing.B) {

@@ -72,6 +72,8 @@ const (
 	KindRecordVerdict   Kind = 53
 
 	KindMarkNotice Kind = 64
+
+	KindCheckContents Kind = 65
 )
 
 // kinds maps the number to a zero command, for decoding.
@@ -88,7 +90,7 @@ var kinds = map[Kind]Command{
 	KindPutReceipts: PutReceipts{}, KindDropHolders: DropHolders{}, KindRetireBlobs: RetireBlobs{}, KindSweep: Sweep{},
 	KindClaimValidation: ClaimValidation{}, KindRenewClaim: RenewClaim{}, KindReleaseClaim: ReleaseClaim{},
 	KindAddKeys: AddKeys{}, KindAddFindings: AddFindings{}, KindRecordVerdict: RecordVerdict{},
-	KindMarkNotice: MarkNotice{},
+	KindMarkNotice: MarkNotice{}, KindCheckContents: CheckContents{},
 }
 
 // Encode returns the log form of c: kind, version, JSON body. It refuses what

@@ -73,6 +73,14 @@ type FreezeRetiring struct {
 // MaxFreeze bounds FreezeRetiring.Millis: 90 days.
 const MaxFreeze = 90 * 24 * 3600 * 1000
 
+// CheckContents has every member compute the digest of its catalog as it is after
+// this entry, see FSM.Contents: what disks did to their files shows. It is refused
+// with ErrConflict until CheckPause has passed since the last one.
+type CheckContents struct{}
+
+// CheckPause is the cluster time between two CheckContents, in milliseconds.
+const CheckPause = 10_000
+
 // Kind implements Command.
 func (ChangeSettings) Kind() Kind { return KindChangeSettings }
 
@@ -93,3 +101,6 @@ func (ClearAlarm) Kind() Kind { return KindClearAlarm }
 
 // Kind implements Command.
 func (FreezeRetiring) Kind() Kind { return KindFreezeRetiring }
+
+// Kind implements Command.
+func (CheckContents) Kind() Kind { return KindCheckContents }

@@ -58,6 +58,7 @@ var samples = []raftfsm.Command{
 	raftfsm.AddFindings{Package: pkg(1), Token: 42, File: -1, First: 1, Findings: failing},
 	raftfsm.RecordVerdict{Package: pkg(1), Token: 42, Files: 4, Findings: failing, At: at},
 	raftfsm.MarkNotice{Seq: 9, State: catalog.NoticePending, Attempts: 2, DelayMillis: 60_000, Error: "connection refused"},
+	raftfsm.CheckContents{},
 }
 
 func ptr[T any](v T) *T { return &v }

@@ -377,3 +377,6 @@ func ForceFeature(f *FSM, level int) []byte {
 
 // NoSync lets a test do without fsync: it never loses power.
 func NoSync(f *FSM) { f.db.NoSync = true }
+
+// AwaitContents returns once no digest is in work.
+func AwaitContents(f *FSM) { f.contents.work.Wait() }

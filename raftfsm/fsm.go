@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,8 +26,9 @@ type FSM struct {
 	db      *bolt.DB     // nil once closed
 	retired sync.WaitGroup
 
-	head atomic.Pointer[head] // immutable; published after each commit
-	feed feed
+	head     atomic.Pointer[head] // immutable; published after each commit
+	feed     feed
+	contents contents
 
 	waitMu  sync.Mutex
 	advance chan struct{} // closed and replaced whenever the applied index moves
@@ -81,6 +83,8 @@ func (f *FSM) Close() error {
 	if db == nil {
 		return nil
 	}
+	f.contents.reset()
+	f.contents.work.Wait()
 	f.retired.Wait()
 	return db.Close()
 }
@@ -116,12 +120,14 @@ func (f *FSM) publish(h *head) {
 	f.waitMu.Unlock()
 }
 
-// view runs fn in a read transaction. fn copies what it keeps.
-func (f *FSM) view(fn func(tx *bolt.Tx) error) error {
+// view runs fn in a read transaction. fn copies what it keeps. A panic of fn is an
+// error that wraps catalog.ErrUnavailable: a row that cannot be read says nothing.
+func (f *FSM) view(fn func(tx *bolt.Tx) error) (err error) {
 	f.swap.RLock()
 	defer f.swap.RUnlock()
 	if f.db == nil {
 		return ErrClosed
 	}
+	defer f.contents.doubt(debug.SetPanicOnFault(true), &err)
 	return f.db.View(fn)
 }

@@ -39,6 +39,8 @@ type head struct {
 
 	FrozenUntil catalog.ClusterTime `json:"frozen_until,omitempty"` // nothing is retired before
 
+	CheckedAt catalog.ClusterTime `json:"checked_at,omitempty"` // of the newest CheckContents
+
 	members  []member // in the order of their numbers; stored in their own bucket
 	departed int      // members whose holder entries are not swept yet
 

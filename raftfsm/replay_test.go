@@ -182,7 +182,7 @@ func (c *chance) members() {
 // operate draws what an operator or a node's watch does.
 func (c *chance) operate() {
 	node := c.node()
-	switch c.n(7, "operator command") {
+	switch c.n(8, "operator command") {
 	case 0:
 		replicas, delay := c.n(5, "replicas"), int64(c.n(3, "delay"))-1
 		c.apply(raftfsm.ChangeSettings{Replicas: &replicas, RepairDelay: &delay})
@@ -201,6 +201,8 @@ func (c *chance) operate() {
 		c.apply(raftfsm.ClearAlarm{Node: []catalog.NodeID{"", node}[c.n(2, "node")], Code: catalog.AlarmBitRot})
 	case 6:
 		c.apply(raftfsm.FreezeRetiring{Millis: int64(c.n(2, "freeze")) * 9 * day})
+	case 7:
+		c.apply(raftfsm.CheckContents{})
 	}
 }
 
@@ -255,6 +257,19 @@ func TestReplay(t *testing.T) {
 		inBatches(rt, target.fsm, c.log[from:])
 		if got := fingerprint(target.fsm); got != want {
 			rt.Fatalf("snapshot at %d, replay from %d = %s, want %s", cut, from, got, want)
+		}
+		sums := map[uint64]catalog.Digest{}
+		for _, w := range []*world{c.world, batched, source, target} {
+			raftfsm.AwaitContents(w.fsm)
+			if err := w.fsm.Damage(); err != nil {
+				rt.Fatal(err)
+			}
+			for _, at := range w.fsm.Contents() {
+				if other, known := sums[at.Index]; known && other != at.Digest {
+					rt.Fatalf("contents at log index %d hash to %s and to %s", at.Index, at.Digest, other)
+				}
+				sums[at.Index] = at.Digest
+			}
 		}
 		if _, err := batched.fsm.BeginAnew("another", day); err != nil {
 			rt.Fatal(err)

@@ -57,6 +57,7 @@ type state struct {
 	head   *head // a private copy
 	index  uint64
 	events []Event
+	check  bool // the contents are to be hashed as they are after this batch
 }
 
 func (s *state) get(bucket, key []byte) []byte { return s.tx.Bucket(bucket).Get(key) }

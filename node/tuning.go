@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"time"
 
 	"symkeep/internal/api"
 	"symkeep/internal/catalog"
@@ -20,7 +22,7 @@ func (n *Node) replStatus() api.ReplStatus {
 	}
 	out.Paused, out.Rate, out.PulledBytes = st.Paused, st.Rate, st.PulledBytes
 	out.Scrub = api.ScrubStatus{
-		Running: st.Scrub.Running, Done: st.Scrub.Done, Total: st.Scrub.Total, Damaged: st.Scrub.Damaged,
+		Asked: st.Scrub.Asked, Running: st.Scrub.Running, Done: st.Scrub.Done, Total: st.Scrub.Total, Damaged: st.Scrub.Damaged,
 		Quarantined: st.Scrub.Quarantined, Rate: st.Scrub.Rate,
 	}
 	if !st.Scrub.Finished.IsZero() {
@@ -60,7 +62,8 @@ func (n *Node) ReplStatus(ctx context.Context) (api.ReplResponse, error) {
 }
 
 // SetRepl changes how repair and scrub go in the whole cluster, then starts the
-// scrubs that are asked for.
+// scrubs that are asked for. Members that cannot be told are named in the answer; it
+// is an error if that is all of them.
 func (n *Node) SetRepl(ctx context.Context, r api.ReplRequest) (api.ReplResponse, error) {
 	if n.consensus() == nil {
 		return api.ReplResponse{}, errNoCluster
@@ -76,21 +79,48 @@ func (n *Node) SetRepl(ctx context.Context, r api.ReplRequest) (api.ReplResponse
 			return api.ReplResponse{}, err
 		}
 	}
-	var errs []error
-	for _, m := range scrub {
-		if m.ID == n.id.Node {
-			err = n.ScrubNow(ctx)
-		} else {
-			err = n.peers.Scrub(ctx, n.peerAddr(m.ID, m.PeerAddr))
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("member %s does not scrub: %v: %w", m.Name, err, catalog.ErrUnavailable))
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
+	unasked, err := n.tellToScrub(ctx, scrub)
+	if err != nil {
 		return api.ReplResponse{}, err
 	}
-	return n.ReplStatus(ctx)
+	out, err := n.ReplStatus(ctx)
+	out.Unasked = unasked
+	return out, err
+}
+
+// tellTimeout bounds the patience with members that are told to scrub; each notes it on
+// its disk first.
+const tellTimeout = 5 * time.Second
+
+// tellToScrub asks all of the members at the same time and returns why some could not
+// be told, by name; an error if none could.
+func (n *Node) tellToScrub(ctx context.Context, members []catalog.Member) (map[string]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, tellTimeout)
+	defer cancel()
+	failed := make([]error, len(members))
+	var asking sync.WaitGroup
+	for i, m := range members {
+		asking.Go(func() {
+			if m.ID == n.id.Node {
+				failed[i] = n.ScrubNow(ctx)
+			} else {
+				failed[i] = n.peers.Scrub(ctx, n.peerAddr(m.ID, m.PeerAddr))
+			}
+		})
+	}
+	asking.Wait()
+	var errs []error
+	unasked := map[string]string{}
+	for i, err := range failed {
+		if err != nil {
+			unasked[members[i].Name] = err.Error()
+			errs = append(errs, fmt.Errorf("member %s does not scrub: %v: %w", members[i].Name, err, catalog.ErrUnavailable))
+		}
+	}
+	if len(errs) == len(members) {
+		return nil, errors.Join(errs...)
+	}
+	return unasked, nil
 }
 
 // toScrub returns the members that are to verify their copies now.

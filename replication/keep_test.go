@@ -425,8 +425,15 @@ func TestScrubNow(t *testing.T) {
 	if err := b.r.Scrub(); err != nil { // asked for, and then the process ends
 		t.Fatal(err)
 	}
+	if st, err := b.r.Status(); err != nil || !st.Scrub.Asked || st.Scrub.Running {
+		t.Errorf("Status = %+v, %v, want a round asked for that has not begun", st.Scrub, err)
+	}
 	b.restart(edit, func() {})
 	c.await("a new copy", func() bool { _, err := b.store.Verify(bg, es[3].Digest); return err == nil })
+	c.await("the end of the round asked for", func() bool {
+		st, err := b.r.Status()
+		return err == nil && !st.Scrub.Asked && !st.Scrub.Running
+	})
 	c.await("the owners alone", func() bool {
 		st, err := b.r.Status()
 		return err == nil && st.Queue == 0 && len(c.row(es[3].Digest).Holders) == 2

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"time"
 
@@ -290,18 +291,24 @@ func (r *Replicator) window(ctx context.Context, st *blobstore.Staging, t transf
 		return 0, errOtherCopy
 	}
 	dst := io.NewOffsetWriter(st, offset)
-	copied, err := io.Copy(dst, io.LimitReader(&movingReader{body, stall, r.cfg.Stall}, n))
+	copied, err := io.Copy(dst, io.LimitReader(&movingReader{r: body, timer: stall, every: r.cfg.Stall}, n))
 	if err == nil && copied < n {
 		err = fmt.Errorf("%d of %d bytes from offset %d: %w", copied, n, offset, io.ErrUnexpectedEOF)
 	}
 	return copied, err
 }
 
+// turn is how many bytes a transfer moves before other goroutines get theirs. Data
+// that is there faster than it can be written would keep the processor until the
+// scheduler takes it away, 10 ms later, and a request waits for each such transfer.
+const turn = 128 << 10
+
 // movingReader puts the stall timer off whenever bytes arrive.
 type movingReader struct {
 	r     io.Reader
 	timer *time.Timer
 	every time.Duration
+	moved int // since others had their turn
 }
 
 // Read implements io.Reader.
@@ -309,6 +316,10 @@ func (m *movingReader) Read(p []byte) (int, error) {
 	n, err := m.r.Read(p)
 	if n > 0 {
 		m.timer.Reset(m.every)
+	}
+	if m.moved += n; m.moved >= turn {
+		m.moved = 0
+		runtime.Gosched()
 	}
 	return n, err
 }

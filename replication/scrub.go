@@ -39,11 +39,13 @@ type round struct {
 	running     bool
 	done, total int64
 	asked       time.Time // zero: nobody did
+	serves      time.Time // of the round under way: the asked that it began with
 	finished    time.Time // end of the last one
 }
 
 func (o round) status(rate int64) ScrubStatus {
-	return ScrubStatus{Running: o.running, Done: o.done, Total: o.total, Rate: rate, Finished: o.finished}
+	asked := !o.asked.IsZero() && !(o.running && o.serves.Equal(o.asked))
+	return ScrubStatus{Asked: asked, Running: o.running, Done: o.done, Total: o.total, Rate: rate, Finished: o.finished}
 }
 
 // openScrub reads what the last process left.
@@ -109,9 +111,12 @@ func (r *Replicator) scrub(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.editRound(func(o *round) { o.running, o.done, o.total = true, 0, total })
+	var began time.Time
+	r.editRound(func(o *round) {
+		began = o.asked
+		o.running, o.serves, o.done, o.total = true, began, 0, total
+	})
 	defer r.editRound(func(o *round) { o.running = false })
-	began := r.askedRound()
 	var after catalog.Digest
 	for {
 		page, err := r.store.List(after, scrubPage)

@@ -28,6 +28,7 @@ type Status struct {
 
 // A ScrubStatus is how far the verification of this node's copies is.
 type ScrubStatus struct {
+	Asked       bool // a round was asked for and has not begun
 	Running     bool
 	Done, Total int64     // copies looked at in this round, and those there were at its start
 	Rate        int64     // bytes per second allowed; 0: what leaves the disk free most of the time

@@ -340,7 +340,10 @@ func (o *office) verify() {
 		if !m.scrub.Running {
 			continue
 		}
-		m.scrub = api.ScrubStatus{Done: 4, Total: 4, Damaged: m.scrub.Damaged + m.rotten, FinishedMS: m.scrub.FinishedMS + 1000}
+		m.scrub = api.ScrubStatus{
+			Running: m.scrub.Asked, Done: 4, Total: 4,
+			Damaged: m.scrub.Damaged + m.rotten, FinishedMS: m.scrub.FinishedMS + 1000,
+		}
 		if m.rotten > 0 {
 			o.alarms = append(o.alarms, catalog.Alarm{Node: catalog.NodeID(m.name), Code: catalog.AlarmBitRot, Text: fmt.Sprintf("%d copies were damaged and are fetched again", m.rotten)})
 		}
@@ -358,12 +361,23 @@ func (o *office) setRepl(r api.ReplRequest) (api.ReplResponse, error) {
 			return api.ReplResponse{}, err
 		}
 	}
+	unasked, asked := map[string]string{}, 0
 	for _, m := range o.members {
-		if r.Scrub && (len(r.Nodes) == 0 || slices.Contains(r.Nodes, m.name)) {
-			m.scrub.Running, m.scrub.Done, m.scrub.Total = true, 1, 4
+		switch {
+		case !r.Scrub || len(r.Nodes) > 0 && !slices.Contains(r.Nodes, m.name):
+		case m.dead:
+			unasked[m.name] = "connection refused"
+		default:
+			asked++
+			m.scrub.Asked, m.scrub.Running, m.scrub.Done, m.scrub.Total = m.scrub.Running, true, 1, 4
 		}
 	}
-	return o.replication(), nil
+	if len(unasked) > 0 && asked == 0 {
+		return api.ReplResponse{}, fmt.Errorf("no member scrubs: %v: %w", unasked, catalog.ErrUnavailable)
+	}
+	resp := o.replication()
+	resp.Unasked = unasked
+	return resp, nil
 }
 
 func set[T any](to *T, from *T) {

@@ -71,6 +71,7 @@ type ReplStatus struct {
 
 // ScrubStatus is how the verification of one node's copies is doing.
 type ScrubStatus struct {
+	Asked       bool  `json:"asked,omitempty"` // a round was asked for and has not begun
 	Running     bool  `json:"running"`
 	Done        int64 `json:"done"`        // copies verified in this round
 	Total       int64 `json:"total"`       // copies at its start
@@ -87,6 +88,10 @@ type ReplResponse struct {
 	ScrubRate  int64        `json:"scrub_rate"`
 	Delay      int64        `json:"repair_delay_ms"`
 	Nodes      []ReplStatus `json:"nodes"`
+
+	// Unasked says, by name, why members that should scrub could not be told to. The
+	// others do.
+	Unasked map[string]string `json:"unasked,omitempty"`
 }
 
 // ReplRequest is POST /api/v1/cluster/repl; what is nil stays. Scrub starts a round

@@ -17,13 +17,18 @@ type Pool struct{ s *servers }
 
 // NewPool returns servers that start at the first one.
 func NewPool(list []Server, timeout time.Duration, report Reporter) Pool {
-	return Pool{newServers(list, 0, timeout, report)}
+	cfg := DefaultConfig()
+	cfg.Timeout = timeout
+	return Pool{newServers(list, 0, cfg, report)}
 }
 
 // Do is servers.do.
 func (p Pool) Do(ctx context.Context, f func(context.Context, Server) error) error {
 	return p.s.do(ctx, "test", f)
 }
+
+// Moves is servers.moves.
+func (p Pool) Moves(s Server) { p.s.moves(s) }
 
 // Learn is servers.learn.
 func (p Pool) Learn(no int, s Server) error {

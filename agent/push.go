@@ -38,10 +38,17 @@ type Config struct {
 	Timeout time.Duration     // without progress; 1 s or more, default 10 min
 	Uploads int               // files sent at once, 1 to 64, default 4
 	Workers int               // files read at once, 0 for one per CPU up to 8
+
+	// Probe is how often a server is asked whether it lives while a request waits
+	// for it, and how long it may take to answer: after three times that, the next
+	// server is tried. 10 ms or more, default 3 s.
+	Probe time.Duration
 }
 
 // DefaultConfig returns the defaults, without what only the caller knows.
-func DefaultConfig() Config { return Config{Timeout: 10 * time.Minute, Uploads: 4} }
+func DefaultConfig() Config {
+	return Config{Timeout: 10 * time.Minute, Uploads: 4, Probe: 3 * time.Second}
+}
 
 // Validate reports every problem at once; errors wrap ErrUsage.
 func (c Config) Validate() error {
@@ -71,6 +78,9 @@ func (c Config) Validate() error {
 	}
 	if c.Uploads < 1 || c.Uploads > 64 {
 		errs = append(errs, fmt.Errorf("uploads %d, wanted 1 to 64", c.Uploads))
+	}
+	if c.Probe < 10*time.Millisecond {
+		errs = append(errs, fmt.Errorf("probe %s, wanted 10ms or more", c.Probe))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("%s: %w", strings.ReplaceAll(err.Error(), "\n", "; "), ErrUsage)
@@ -112,7 +122,7 @@ func Push(ctx context.Context, cfg Config, list []Server, report Reporter) (api.
 	}
 	p := &push{
 		cfg: cfg, report: report, all: files,
-		servers: newServers(list, mathrand.IntN(len(list)), cfg.Timeout, report),
+		servers: newServers(list, mathrand.IntN(len(list)), cfg, report),
 		sent:    map[catalog.Digest]bool{},
 	}
 	for i := range files {
@@ -273,10 +283,11 @@ func (p *push) keepLease(ctx context.Context) error {
 	}
 }
 
-// Time limits of one attempt. A leader may have to be elected first.
+// Time limits of one attempt. A leader may have to be elected first, and a commit
+// asks the holders of every blob; a node gives up by itself after 30 s.
 const (
 	requestTimeout = 20 * time.Second
-	commitTimeout  = 2 * time.Minute
+	commitTimeout  = 40 * time.Second
 )
 
 // request sends one small request to whichever server does it.

@@ -23,6 +23,8 @@ var ErrOtherCluster = errors.New("server of another cluster")
 // several goroutines.
 type Server interface {
 	Base() string // URL
+	// Live asks over a fresh connection whether the server lives; any answer is nil.
+	Live(ctx context.Context) error
 	Cluster(ctx context.Context) (api.ClusterStatus, error)
 	Ingester
 	Watcher
@@ -47,18 +49,23 @@ type servers struct {
 	list    []Server
 	report  Reporter
 	timeout time.Duration // without progress
+	probe   time.Duration // between questions whether a server lives that is asked for something
 
 	mu       sync.Mutex
 	current  int // sticky: the last one that answered
 	cluster  catalog.ClusterID
 	known    []bool // belongs to cluster
 	progress time.Time
+	took     []time.Time // when each server last took bytes of an upload
 }
 
 // newServers starts at server number start, so that many agents spread over the
 // nodes.
-func newServers(list []Server, start int, timeout time.Duration, report Reporter) *servers {
-	return &servers{list: list, report: report, timeout: timeout, current: start % len(list), known: make([]bool, len(list)), progress: time.Now()}
+func newServers(list []Server, start int, cfg Config, report Reporter) *servers {
+	return &servers{
+		list: list, report: report, timeout: cfg.Timeout, probe: cfg.Probe, current: start % len(list),
+		known: make([]bool, len(list)), progress: time.Now(), took: make([]time.Time, len(list)),
+	}
 }
 
 // do calls f with one server after the other until one does it. What a server
@@ -134,12 +141,19 @@ func (p *servers) round(ctx context.Context, f func(context.Context, Server) err
 	return r
 }
 
-// try asks one server, after making sure once that it is of this cluster.
+// try asks one server, after making sure once that it is of this cluster, until it
+// answers or does not live any more.
 func (p *servers) try(ctx context.Context, no int, f func(context.Context, Server) error) error {
 	if err := p.verify(ctx, no); err != nil {
 		return err
 	}
-	return f(ctx, p.list[no])
+	wctx, stop := p.watch(ctx, no)
+	err := f(wctx, p.list[no])
+	stop()
+	if gone := context.Cause(wctx); err != nil && errors.Is(gone, errGone) {
+		return fmt.Errorf("%s: %w", p.list[no].Base(), gone)
+	}
+	return err
 }
 
 func (p *servers) verify(ctx context.Context, no int) error {

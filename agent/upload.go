@@ -172,7 +172,11 @@ func (p *push) offset(ctx context.Context, s Server, f *File) (offset int64, com
 func (p *push) put(ctx context.Context, s Server, f *File, offset int64) error {
 	dog := newWatchdog(ctx, min(stallTimeout, p.cfg.Timeout))
 	defer dog.stop()
+	sending := false // the bytes before offset are only read
 	moved := func(pos int64) {
+		if sending {
+			p.servers.moves(s)
+		}
 		patience := stallTimeout
 		if pos == f.Size {
 			patience += time.Duration(f.Size/settleRate) * time.Second
@@ -192,6 +196,7 @@ func (p *push) put(ctx context.Context, s Server, f *File, offset int64) error {
 	if f.Size == 0 {
 		moved(0)
 	}
+	sending = true
 	_, err = s.Upload(dog, p.id, f.SHA256, offset, f.Size, b)
 	if broken := b.failure(); broken != nil {
 		return broken

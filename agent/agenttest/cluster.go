@@ -53,6 +53,9 @@ type Node struct {
 	*httptest.Server
 	Name    string
 	cluster *Cluster
+
+	mu      sync.Mutex
+	resumed chan struct{} // nil unless stopped; closed when it goes on
 }
 
 type pkg struct {

@@ -23,9 +23,12 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set(api.HeaderCluster, string(c.ID))
 	w.Header().Set(api.HeaderNode, n.Name)
+	n.stand()
+	r.Body = halting{r.Body, n}
 	if c.Intercept != nil && c.Intercept(n, w, r) {
 		return
 	}
+	n.stand()
 	mux := http.NewServeMux()
 	routes := c.operatorRoutes()
 	maps.Copy(routes, map[string]func(http.ResponseWriter, *http.Request) (any, error){
@@ -48,6 +51,7 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			n.answer(w, v, err)
 		})
 	}
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("HEAD /api/v1/packages/{id}/blobs/{digest}", c.offset)
 	mux.ServeHTTP(w, r)
 }

@@ -17,7 +17,10 @@ import (
 // A Client speaks /api/v1 to one server. It keeps connections open between calls.
 // Every method blocks until the answer, an error or the end of ctx. Errors are
 // *Error when the server answered, and wrap the catalog's sentinels.
-type Client struct{ caller }
+type Client struct {
+	caller
+	fresh *http.Client // no connection is used twice
+}
 
 // NewClient returns a client of the server at base, such as
 // http://symbols:8480. Proxies of the environment are honoured.
@@ -31,7 +34,12 @@ func NewClient(base string) (*Client, error) {
 	t.MaxIdleConnsPerHost = 16
 	t.DisableCompression = true
 	t.ExpectContinueTimeout = 2 * time.Second
-	return &Client{caller{strings.TrimRight(base, "/"), &http.Client{Transport: t, CheckRedirect: stay}}}, nil
+	once := t.Clone()
+	once.DisableKeepAlives = true
+	return &Client{
+		caller{strings.TrimRight(base, "/"), &http.Client{Transport: t, CheckRedirect: stay}},
+		&http.Client{Transport: once, CheckRedirect: stay},
+	}, nil
 }
 
 // Base returns the URL the client was made with.
@@ -39,6 +47,20 @@ func (c *Client) Base() string { return c.base }
 
 // Close drops idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Live asks the server whether it lives, over a connection of its own. Any answer
+// will do, be it that the server is not well or that of a proxy before it.
+func (c *Client) Live(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, "GET", c.base+"/livez", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := c.fresh.Do(req)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.base, &unreachable{err})
+	}
+	return resp.Body.Close()
+}
 
 // Open opens a package, or finds the one its idempotency key opened.
 func (c *Client) Open(ctx context.Context, r OpenRequest) (OpenResponse, error) {

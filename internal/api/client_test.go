@@ -10,7 +10,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"symkeep/internal/api"
 	"symkeep/internal/catalog"
@@ -54,6 +56,45 @@ func TestAnswerCut(t *testing.T) {
 	}
 	if _, err := c.Cluster(t.Context()); !errors.Is(err, catalog.ErrUnavailable) {
 		t.Errorf("Cluster with its answer cut = %v, want ErrUnavailable", err)
+	}
+}
+
+// TestLive: whatever the server says over a connection of its own is a sign of life.
+func TestLive(t *testing.T) {
+	var made atomic.Int32
+	stopped := make(chan struct{})
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path != "/symbols/livez":
+			t.Errorf("asked for %s, want /symbols/livez", r.URL.Path)
+		case made.Load() > 2:
+			<-stopped
+		default:
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	s.Config.ConnState = func(_ net.Conn, st http.ConnState) {
+		if st == http.StateNew {
+			made.Add(1)
+		}
+	}
+	s.Start()
+	defer s.Close()
+	defer close(stopped)
+	c, err := api.NewClient(s.URL + "/symbols/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for i := range 2 {
+		if err := c.Live(t.Context()); err != nil || made.Load() != int32(i+1) {
+			t.Errorf("Live of a server that is not well = %v over connection %d, want nil over %d", err, made.Load(), i+1)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := c.Live(ctx); !errors.Is(err, catalog.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Live of a server that does not answer = %v, want ErrUnavailable for the deadline", err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -161,11 +162,25 @@ func saveFrom(ctx context.Context, c *api.Client, file string) (info raftfsm.Bac
 	return info, err
 }
 
+// leftAfter is the age at which a temporary file is taken for that of a process that
+// ended halfway.
+const leftAfter = 48 * time.Hour
+
 // writeWhole writes a file that appears under its name only once it is whole and
-// durable.
+// durable. Others may write the same one meanwhile, as a backup does that begins while
+// the last one goes on: each has a temporary file of its own.
 func writeWhole(path string, write func(f *os.File) error) error {
-	tmp := path + ".tmp"
-	f, err := os.Create(tmp)
+	left, err := filepath.Glob(path + ".*.tmp")
+	if err != nil {
+		left = nil // the name is a pattern of its own; nothing is tidied up then
+	}
+	for _, old := range left {
+		if st, err := os.Stat(old); err == nil && time.Since(st.ModTime()) > leftAfter {
+			os.Remove(old)
+		}
+	}
+	tmp := fmt.Sprintf("%s.%016x.tmp", path, rand.Uint64())
+	f, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return err
 	}
@@ -177,7 +192,7 @@ func writeWhole(path string, write func(f *os.File) error) error {
 		return errors.Join(err, os.Remove(tmp))
 	}
 	if err := os.Rename(tmp, path); err != nil {
-		return err
+		return errors.Join(err, os.Remove(tmp))
 	}
 	if runtime.GOOS == "windows" { // there a directory cannot be synced
 		return nil

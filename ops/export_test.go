@@ -7,6 +7,9 @@ var (
 	Table  = table
 	Wrap   = wrapped
 	Plural = plural[int]
+
+	WriteWhole = writeWhole
+	LeftAfter  = leftAfter
 )
 
 // LineWidth is where text is broken.

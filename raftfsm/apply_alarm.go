@@ -29,10 +29,19 @@ func (c RaiseAlarm) apply(s *state) (any, error) {
 		return nil, nil
 	}
 	a.Index = s.index
-	alarms = append(alarms, a)
-	s.putAlarms(alarms[max(0, len(alarms)-MaxAlarms):])
+	s.putAlarms(lastAlarms(append(alarms, a)))
 	s.notify(catalog.Notice{Kind: catalog.NoticeAlarm, At: a.At, Alarm: &a})
 	return nil, nil
+}
+
+// lastAlarms makes room for the newest, the last one: of more than MaxAlarms the oldest
+// goes, one that a person has to clear only if all are such.
+func lastAlarms(alarms []catalog.Alarm) []catalog.Alarm {
+	if len(alarms) <= MaxAlarms {
+		return alarms
+	}
+	i := slices.IndexFunc(alarms[:MaxAlarms], func(a catalog.Alarm) bool { return a.Code != catalog.AlarmDiverged })
+	return slices.Delete(alarms, max(i, 0), max(i, 0)+1)
 }
 
 func (c ClearAlarm) apply(s *state) (any, error) {

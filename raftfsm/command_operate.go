@@ -46,7 +46,7 @@ const MaxMaintenance = 7 * 24 * 3600 * 1000
 
 // RaiseAlarm records an alarm of a member and mails it. If one of the same node and
 // code stands already, that one takes the new text and nothing is mailed. At most
-// MaxAlarms stand; the oldest gives way. The alarms of a member that is removed or
+// MaxAlarms stand; the oldest gives way, AlarmDiverged last. The alarms of a member that is removed or
 // replaced end with it, except AlarmDiverged: what made a catalog come out
 // different may be in every member, so a person has to clear it.
 type RaiseAlarm struct {

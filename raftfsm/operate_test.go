@@ -311,15 +311,27 @@ func TestAlarms(t *testing.T) {
 	w.check()
 }
 
-// TestAlarmsBounded keeps the newest alarms.
+// TestAlarmsBounded keeps the newest alarms, and the one that a person has to clear.
 func TestAlarmsBounded(t *testing.T) {
 	w := newLevel2(t)
+	w.raise(node1, catalog.AlarmDiverged, "")
 	for n := range raftfsm.MaxAlarms + 5 {
 		w.raise(node1, catalog.AlarmCode(fmt.Sprintf("code-%d", n)), "")
 	}
 	alarms := w.fsm.Alarms()
-	if len(alarms) != raftfsm.MaxAlarms || alarms[0].Code != "code-5" {
-		t.Errorf("%d alarms, the first %+v, want %d and code-5", len(alarms), alarms[0], raftfsm.MaxAlarms)
+	if len(alarms) != raftfsm.MaxAlarms || alarms[0].Code != catalog.AlarmDiverged || alarms[1].Code != "code-6" {
+		t.Errorf("%d alarms, the first %+v, want %d, %s and code-6", len(alarms), alarms[:2], raftfsm.MaxAlarms, catalog.AlarmDiverged)
+	}
+	w.ok(raftfsm.ClearAlarm{})
+	for n := range raftfsm.MaxAlarms + 1 { // of many members, in time
+		id := catalog.NodeID(fmt.Sprintf("10000000-0000-4000-8000-%012d", n))
+		w.ok(raftfsm.PutMember{Member: memberRow(id, fmt.Sprint("m", n))})
+		w.raise(id, catalog.AlarmDiverged, "")
+	}
+	w.raise(node1, "code", "")
+	alarms = w.fsm.Alarms()
+	if last := alarms[len(alarms)-1]; len(alarms) != raftfsm.MaxAlarms || last.Code != "code" {
+		t.Errorf("%d alarms, the last %+v, want %d and the one raised last", len(alarms), last, raftfsm.MaxAlarms)
 	}
 	w.check()
 }

@@ -8,6 +8,7 @@ import (
 
 	"symkeep/internal/api"
 	"symkeep/internal/catalog"
+	"symkeep/internal/fault"
 	"symkeep/raftfsm"
 )
 
@@ -110,7 +111,7 @@ func (n *Node) ListFiles(ctx context.Context, id catalog.PackageID, after, limit
 // DeletePackage hides a package from debuggers, on every node that can be reached
 // before it returns.
 func (n *Node) DeletePackage(ctx context.Context, id catalog.PackageID, r api.DeleteRequest) error {
-	res, err := n.propose(ctx, raftfsm.DeletePackage{Package: id, By: r.By, Reason: r.Reason, At: time.Now().UTC()})
+	res, err := n.propose(ctx, raftfsm.DeletePackage{Package: id, By: r.By, Reason: r.Reason, At: fault.Now().UTC()})
 	if err == nil {
 		n.awaitVisible(ctx, res.Index)
 	}

@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/hashicorp/raft"
 	bolt "go.etcd.io/bbolt"
@@ -217,13 +218,24 @@ func checkTrailer(r io.Reader, sum hash.Hash) error {
 	return nil
 }
 
-// openRestored opens a received database and compares it with the header.
-func openRestored(path string, info SnapshotInfo) (*bolt.DB, *head, error) {
-	db, err := openDB(path)
+// openRestored opens a received database and compares it with the header. Its hash
+// says that it came as it was sent, not that it was sound there, and bbolt panics over
+// pages that are not.
+func openRestored(path string, info SnapshotInfo) (db *bolt.DB, h *head, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("snapshot: the file inside is damaged: %v: %w", r, ErrSnapshot)
+			if db != nil {
+				err = errors.Join(err, db.Close())
+			}
+			db, h = nil, nil
+		}
+	}()
+	db, err = openDB(path)
 	if err != nil {
 		return nil, nil, fmt.Errorf("snapshot: %w: %w", err, ErrSnapshot)
 	}
-	var h *head
 	err = db.View(func(tx *bolt.Tx) error {
 		h, err = loadHead(tx)
 		return err

@@ -362,3 +362,41 @@ func TestInspect(t *testing.T) {
 		t.Errorf("Blob = %v, want ErrNotFound", err)
 	}
 }
+
+// TestRestoreDamagedPages: a snapshot whose hash fits, because it was made of a damaged
+// file, is refused or restored, and never ends the process.
+func TestRestoreDamagedPages(t *testing.T) {
+	var buf bytes.Buffer
+	if err := filled(t).fsm.WriteSnapshot(&buf); err != nil {
+		t.Fatal(err)
+	}
+	const head, page = 136, 4096
+	whole := buf.Bytes()
+	whole = whole[:len(whole)-sha256.Size]
+	refused := 0
+	for no := 2; head+(no+1)*page <= len(whole); no++ { // the first two have checksums
+		for _, patch := range []struct{ at, n int }{{0, 16}, {8, 2}, {10, 2}, {16, 16}} {
+			in := bytes.Clone(whole)
+			for i := range patch.n {
+				in[head+no*page+patch.at+i] = 0xff
+			}
+			sum := sha256.Sum256(in)
+			f, err := raftfsm.Open(filepath.Join(t.TempDir(), "fsm.db"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err = f.Restore(io.NopCloser(bytes.NewReader(append(in, sum[:]...)))); err != nil {
+				refused++
+				if !errors.Is(err, raftfsm.ErrSnapshot) {
+					t.Errorf("page %d, bytes from %d: Restore = %v, want nil or an error that wraps ErrSnapshot", no, patch.at, err)
+				}
+			}
+			if err := f.Close(); err != nil {
+				t.Errorf("page %d, bytes from %d: Close = %v", no, patch.at, err)
+			}
+		}
+	}
+	if refused == 0 {
+		t.Error("nothing was refused")
+	}
+}

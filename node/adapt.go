@@ -86,7 +86,11 @@ func (p peers) AskFetch(ctx context.Context, node catalog.NodeID, o replication.
 
 // OpenBlob gives the HTTP server the packed bytes of a blob.
 func (n *Node) OpenBlob(ctx context.Context, d catalog.Digest) (symhttp.Blob, error) {
-	return n.repl.Open(ctx, d)
+	b, err := n.repl.Open(ctx, d)
+	if errors.Is(err, catalog.ErrNotFound) {
+		n.doubted.Store(true) // whoever asks has it from the catalog, as a rule
+	}
+	return b, err
 }
 
 // Suspect is told of a copy that did not decode.

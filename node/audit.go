@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,32 +21,57 @@ import (
 const (
 	auditEvery   = time.Minute
 	compareEvery = 5 * time.Second
-	auditSteps   = 8 // recent ones that are told
+	auditSteps   = 8  // recent ones that are told
+	tiedRounds   = 24 // of compareEvery; others may be slower to know
 )
 
 // runAudit compares what this node made of the log with what the others made of it,
-// soon after each raftfsm.HashStep entries.
+// soon after each raftfsm.HashStep entries, and what its disk made of that, soon
+// after each check of the contents.
 func (n *Node) runAudit(ctx context.Context) error {
 	if _, err := n.awaitConsensus(ctx); err != nil {
 		return nil
 	}
-	settled := uint64(0) // every member agreed up to this step
+	settled, whole := uint64(0), uint64(0) // every member agreed up to this step, and on the contents there
+	tied := 0                              // rounds in a row in which members differed and no majority was on either side
 	for pause(ctx, compareEvery) {
 		mine, err := n.catalogSteps()
 		if err != nil {
 			n.log.Warn("catalogs not compared", "node", n.name, "err", err)
 			continue
 		}
-		if len(mine) == 0 || mine[0].Index <= settled {
+		rows := n.contentHashes()
+		if !newer(mine, settled) && !newer(rows, whole) {
 			continue
 		}
-		if a := agreement(mine, n.askSteps(ctx), len(n.members())); a.agreed > settled {
-			settled = a.agreed
-		} else if a.differs != "" {
-			n.disagree(ctx, a)
+		others, members := n.askSteps(ctx), len(n.members())
+		log, contents := agreement(mine, others, members), agreement(rows, others, members)
+		settled, whole = max(settled, log.agreed), max(whole, contents.agreed)
+		undecided := false
+		for _, a := range []opinion{log, contents} {
+			switch {
+			case a.differs == "":
+			case a.diverged:
+				n.stopDiverged(ctx, a.differs)
+			case a.upheld:
+				n.log.Warn("a member's catalog differs, a majority has what this node has", "node", n.name, "err", a.differs)
+			default:
+				undecided = true
+				if tied >= tiedRounds {
+					n.notice(catalog.AlarmDiverged, a.differs+"; no majority says which is right: keep the data of all, and restore from a backup")
+				}
+			}
+		}
+		if tied++; !undecided {
+			tied = 0
 		}
 	}
 	return nil
+}
+
+// newer reports whether the newest of some hashes is past an index.
+func newer(hashes []api.CatalogHash, index uint64) bool {
+	return len(hashes) > 0 && hashes[0].Index > index
 }
 
 // askSteps asks the other members what they made of the log, all at the same time.
@@ -74,6 +100,7 @@ type opinion struct {
 	agreed   uint64 // newest step at which every member has this node's hash
 	differs  string // where this node and others differ, for people; empty: nowhere
 	diverged bool   // a majority of the members agrees on something else
+	upheld   bool   // a majority has what this node has where they differ
 }
 
 // agreement compares this node's hashes, newest first, with those of the others. A
@@ -82,9 +109,9 @@ func agreement(mine []api.CatalogHash, others []api.PeerStatus, members int) (a 
 	for _, h := range mine {
 		same, votes, names := 1, map[string]int{}, map[string][]string{}
 		for _, st := range others {
-			for _, o := range st.Hashes {
+			for _, o := range slices.Concat(st.Hashes, st.Contents) {
 				switch {
-				case !o.Step || o.Index != h.Index:
+				case !o.Step && !o.Content || o.Step != h.Step || o.Content != h.Content || o.Index != h.Index:
 				case o.Hash == h.Hash:
 					same++
 				default:
@@ -100,22 +127,21 @@ func agreement(mine []api.CatalogHash, others []api.PeerStatus, members int) (a 
 			if a.diverged && k <= members/2 {
 				continue
 			}
-			a.diverged = k > members/2
-			a.differs = fmt.Sprintf("below log index %d this node made another catalog of the log than %s (%d of %d members)",
-				h.Index, strings.Join(names[hash], ", "), k, members)
+			a.diverged, a.upheld = k > members/2, same > members/2
+			what := "below log index %d this node made another catalog of the log than %s (%d of %d members)"
+			if h.Content {
+				what = "after log index %d the rows in this node's catalog file are not those of %s (%d of %d members)"
+			}
+			a.differs = fmt.Sprintf(what, h.Index, strings.Join(names[hash], ", "), k, members)
 		}
 	}
 	return a
 }
 
-// disagree raises the alarm. A node that a majority contradicts stops for good:
-// what it answers is wrong.
-func (n *Node) disagree(ctx context.Context, a opinion) {
-	if !a.diverged {
-		n.notice(catalog.AlarmDiverged, a.differs+"; no majority says which is right: keep the data of all, and restore from a backup")
-		return
-	}
-	text := a.differs + ": this node stops. Keep a copy of its data directory, then empty that and start the node with --join"
+// stopDiverged raises the alarm and ends this node for good: its catalog is wrong,
+// and so is what it answers.
+func (n *Node) stopDiverged(ctx context.Context, why string) {
+	text := why + ": this node stops. Keep a copy of its data directory, then empty that and start the node with --join"
 	if err := n.id.markDiverged(text); err != nil {
 		n.log.Error("divergence not noted in the data directory", "node", n.name, "err", err)
 	}

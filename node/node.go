@@ -69,6 +69,7 @@ type Node struct {
 	notable   notables
 	drains    drainTable
 	damage    *damageLog
+	doubted   atomic.Bool // the catalog named a blob that it has no row of
 	leaving   atomic.Bool
 	stopping  atomic.Bool
 	memberMu  sync.Mutex // one change of the membership at a time
@@ -344,7 +345,7 @@ func (n *Node) run(ctx context.Context) (err error) {
 	for _, work := range []func(context.Context) error{
 		n.pulse.Run, n.listener.Run, n.gossip.Run, n.runAnnounce, n.runLeadership, n.runValidator,
 		n.runSessions, n.runReceipts, n.runChanges, n.runPeerChanges, n.runReplication, n.runShare, n.runSettingsCheck, n.runDamage,
-		n.runDiskWatch, n.runRoom, n.runAlarms, n.runAudit, n.runTransferWatch, n.runMemberWatch,
+		n.runDiskWatch, n.runRoom, n.runAlarms, n.runAudit, n.runContents, n.runTransferWatch, n.runMemberWatch,
 	} {
 		core.Go(func() error { return work(coreCtx) })
 	}

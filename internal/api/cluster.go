@@ -93,6 +93,7 @@ type PeerStatus struct {
 	Missing      int            `json:"missing"`
 	FSMHash      string         `json:"fsm_hash"`
 	Hashes       []CatalogHash  `json:"hashes,omitempty"`
+	Contents     []CatalogHash  `json:"contents,omitempty"` // apart from Hashes: the first builds took all of those for rolling ones
 
 	Feature     int             `json:"feature"` // highest level this build understands; absent means 1
 	Holds       int64           `json:"blob_count"`
@@ -108,11 +109,13 @@ type PeerStatus struct {
 }
 
 // A CatalogHash is the rolling hash over the commands up to a log index, or, for a
-// step, over those below it. It is the same on every node.
+// step, over those below it. With Content it is the digest of the rows after a log
+// index. It is the same on every node.
 type CatalogHash struct {
-	Index uint64 `json:"index"`
-	Hash  string `json:"hash"` // hex
-	Step  bool   `json:"step,omitempty"`
+	Index   uint64 `json:"index"`
+	Hash    string `json:"hash"` // hex
+	Step    bool   `json:"step,omitempty"`
+	Content bool   `json:"content,omitempty"`
 }
 
 // JoinRequest is POST /peer/v1/join, the only route open to a connection without

@@ -1,0 +1,113 @@
+package node
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"symkeep/internal/api"
+	"symkeep/internal/catalog"
+)
+
+// TestContents: members that hold the same rows say so, and one whose disk changed a
+// row that no command is going to read ends soon after its start.
+func TestContents(t *testing.T) {
+	t.Parallel()
+	nodes := startCluster(t, 3)
+	nodes[0].push("app", breakpad(71, 100))
+	awaitHealthy(t, nodes...)
+
+	leader, others := leaderOf(t, nodes...)
+	before := leader.fsm.AppliedIndex()
+	others[0].doubted.Store(true)
+	var told []string
+	eventually(t, 40*time.Second, func() bool {
+		told = nil
+		for _, n := range nodes {
+			if hs := n.contentHashes(); len(hs) > 0 && hs[0].Index > before {
+				told = append(told, fmt.Sprint(hs[0].Index, " ", hs[0].Hash))
+			}
+		}
+		return len(told) == 3 && told[0] == told[1] && told[0] == told[2] && !others[0].doubted.Load()
+	}, func() string { return fmt.Sprintf("after a doubt the members say of their contents %q", told) })
+	if as := leader.fsm.Alarms(); len(as) != 0 {
+		t.Errorf("alarms of a whole cluster = %+v", as)
+	}
+
+	victim := others[0]
+	victim.stay()
+	victim.halt()
+	flipVisible(t, victim)
+	victim.start()
+	err := victim.ends(40 * time.Second)
+	if !errors.Is(err, catalog.ErrConflict) || !strings.Contains(err.Error(), "rows in this node's catalog file") || !strings.Contains(err.Error(), "2 of 3 members") {
+		t.Fatalf("Run of a node with a flipped bit = %v, want it contradicted by 2 of 3 members", err)
+	}
+	eventually(t, 10*time.Second, func() bool { return standing(leader, victim, catalog.AlarmDiverged) != "" },
+		func() string { return "the others know nothing of the node with a flipped bit" })
+	if _, err := New(victim.cfg); !errors.Is(err, catalog.ErrConflict) || !strings.Contains(err.Error(), "--join") {
+		t.Errorf("second start of it = %v, want it refused and told what to do", err)
+	}
+}
+
+// flipVisible flips a bit of the row that makes a package visible, of a halted node.
+func flipVisible(t *testing.T, n *testNode) {
+	t.Helper()
+	db, err := bolt.Open(filepath.Join(n.cfg.DataDir, "fsm.db"), 0o600, &bolt.Options{Timeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		b := tx.Bucket([]byte("visible"))
+		k, v := b.Cursor().First()
+		if len(v) != 16 {
+			return fmt.Errorf("visible row %q = %q", k, v)
+		}
+		k, v = bytes.Clone(k), bytes.Clone(v)
+		v[7] ^= 1
+		return b.Put(k, v)
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestContentAgreement: digests of contents are compared with such alone.
+func TestContentAgreement(t *testing.T) {
+	content := func(index uint64, hash string) api.CatalogHash {
+		return api.CatalogHash{Index: index, Hash: hash, Content: true}
+	}
+	mine := []api.CatalogHash{content(2000, "b"), content(900, "a")}
+	step := api.CatalogHash{Index: 2000, Hash: "x", Step: true}
+	newest := api.CatalogHash{Index: 2000, Hash: "y"}
+	said := func(name string, contents ...api.CatalogHash) api.PeerStatus {
+		return api.PeerStatus{Name: name, Hashes: []api.CatalogHash{newest, step}, Contents: contents}
+	}
+	for _, tt := range []struct {
+		name   string
+		others []api.PeerStatus
+		want   opinion // differs: a part of it
+	}{
+		{"steps only", []api.PeerStatus{said("x"), said("y")}, opinion{}},
+		{"all agree", []api.PeerStatus{said("x", mine...), said("y", mine...)}, opinion{agreed: 2000}},
+		{"one not done", []api.PeerStatus{said("x", mine...), said("y", mine[1])}, opinion{agreed: 900}},
+		{"one other", []api.PeerStatus{said("x", content(2000, "c")), said("y", mine...)}, opinion{differs: "(1 of 3 members)", upheld: true}},
+		{"one other, one not done", []api.PeerStatus{said("x", content(2000, "c")), said("y", mine[1])}, opinion{differs: "(1 of 3 members)"}},
+		{"two others", []api.PeerStatus{said("x", content(2000, "c")), said("y", content(2000, "c"))},
+			opinion{differs: "after log index 2000 the rows in this node's catalog file are not those of x, y (2 of 3 members)", diverged: true}},
+	} {
+		got := agreement(mine, tt.others, 3)
+		if got.diverged != tt.want.diverged || got.upheld != tt.want.upheld || !strings.Contains(got.differs, tt.want.differs) || (got.differs == "") != (tt.want.differs == "") || tt.want.differs == "" && got.agreed != tt.want.agreed {
+			t.Errorf("%s: agreement = %+v, want %+v", tt.name, got, tt.want)
+		}
+	}
+	if a := agreement([]api.CatalogHash{step}, []api.PeerStatus{{Contents: []api.CatalogHash{content(2000, "c")}}, {}}, 3); a.differs != "" {
+		t.Errorf("a step compared with contents: %+v", a)
+	}
+}

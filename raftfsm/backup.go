@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"math"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -123,7 +124,11 @@ func (f *FSM) Backup(created time.Time) (*Backup, error) {
 		b.info.BlobBytes += r.packed.Size
 		return nil
 	})
-	return b, err
+	if err != nil {
+		b.Close()
+		return nil, err
+	}
+	return b, nil
 }
 
 // Info says what the backup will hold.
@@ -133,8 +138,16 @@ func (b *Backup) Info() BackupInfo { return b.info }
 // runs.
 func (b *Backup) Close() { b.snap.Release() }
 
-// each calls fn for every referenced, packed blob in digest order.
-func (b *Backup) each(fn func(d catalog.Digest, r *blobRow) error) error {
+// each calls fn for every referenced, packed blob in digest order. A row that cannot be
+// read is an error that wraps ErrDamaged and catalog.ErrUnavailable: another member's
+// catalog is sound.
+func (b *Backup) each(fn func(d catalog.Digest, r *blobRow) error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("backup: a row cannot be read: %v: %w: %w", r, ErrDamaged, catalog.ErrUnavailable)
+		}
+	}()
 	return b.snap.tx.Bucket(bucketBlobs).ForEach(func(k, v []byte) error {
 		if r := mustBlob(v); r.refs > 0 && r.isPacked() {
 			return fn(catalog.Digest(k), r)

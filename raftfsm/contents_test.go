@@ -237,3 +237,18 @@ func TestRowUnreadable(t *testing.T) {
 		t.Errorf("Doubts = %d, want 1", got)
 	}
 }
+
+// TestBackupUnreadable: a catalog with a row that cannot be read gives no backup, and
+// goes on.
+func TestBackupUnreadable(t *testing.T) {
+	w := checked(t)
+	w.alter(func(tx *bolt.Tx) error {
+		k, _ := tx.Bucket([]byte("blobs")).Cursor().First()
+		return tx.Bucket([]byte("blobs")).Put(k, []byte{1})
+	})
+	if b, err := w.fsm.Backup(at); !errors.Is(err, raftfsm.ErrDamaged) || !errors.Is(err, catalog.ErrUnavailable) || b != nil {
+		t.Errorf("Backup = %v, %v, want none, for another member to be asked", b, err)
+	}
+	w.ok(raftfsm.Tick{Millis: 1})
+	w.close() // would wait for a transaction left open
+}

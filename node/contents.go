@@ -16,8 +16,8 @@ import (
 const (
 	contentsPoll  = time.Second
 	doubtPause    = 20 * time.Second // by this node's clock: what is doubted may be right
-	contentsAgain = time.Hour   // the leader has them checked
-	contentsFresh = time.Minute // a new leader need not
+	contentsAgain = time.Hour        // the leader has them checked
+	contentsFresh = time.Minute      // a new leader need not
 )
 
 // runContents has the members check the contents of their catalogs against each

@@ -187,7 +187,7 @@ func (c *client) try(ctx context.Context, p *pkg, s step, do func(context.Contex
 		c.tally.bug("%s of %s %s at %s: %v", s, p.label(), c.ledger.identity(p), url, err)
 	}
 	if end != never {
-		c.history.add(c.no, p, s, call, a)
+		c.history.addFrom(fmt.Sprint(url, " ", err), c.no, p, s, call, a)
 	}
 	c.tally.count("calls", string(s)+" "+outcomeName(end, err))
 	return a, end

@@ -33,9 +33,12 @@ const leaseSafe = int64(20 * time.Minute)
 // add enters one operation of a client that began at call and ends now. One whose
 // outcome is unknown may be carried out later, and more than once: nodes repeat
 // what they forward.
-func (h *history) add(client int, p *pkg, s step, call int64, a answer) {
+func (h *history) add(client int, p *pkg, s step, call int64, a answer) { h.addFrom("", client, p, s, call, a) }
+
+// addFrom also keeps who answered what, for people.
+func (h *history) addFrom(who string, client int, p *pkg, s step, call int64, a answer) {
 	op := porcupine.Operation{
-		ClientId: client, Input: input{p, s, call > leaseSafe}, Call: call, Output: a, Return: h.now(),
+		ClientId: client, Input: input{p, s, call > leaseSafe}, Call: call, Output: a, Return: h.now(), Metadata: who,
 	}
 	times := 1
 	if a.unknown {
@@ -111,8 +114,8 @@ func (b broken) list(w io.Writer) {
 		if op.Return != forever {
 			until = time.Duration(op.Return).Round(time.Millisecond).String()
 		}
-		fmt.Fprintf(w, "    %12v .. %-12s client %-3d %s\n", time.Duration(op.Call).Round(time.Millisecond), until,
-			op.ClientId, describe(op.Input, op.Output))
+		fmt.Fprintf(w, "    %12v .. %-12s client %-3d %s  %v\n", time.Duration(op.Call).Round(time.Millisecond), until,
+			op.ClientId, describe(op.Input, op.Output), op.Metadata)
 	}
 }
 

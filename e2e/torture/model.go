@@ -119,8 +119,23 @@ func perform(s string, in input, out answer) []string {
 			return []string{s}
 		}
 		return nil
-	case refusal != "" || (out.state != "" && out.state != shown(next)):
+	case refusal != "":
 		return nil
+	}
+	var states []string
+	for _, t := range later(in, s, next) {
+		if out.state == "" || out.state == shown(t) {
+			states = append(states, t)
+		}
+	}
+	return states
+}
+
+// later returns the states that an answer can tell of. A node repeats a commit whose
+// outcome it does not know, and what it then learns may be a verdict already.
+func later(in input, s, next string) []string {
+	if in.step == stepCommit && s == stateOpen {
+		return settle(next, in)
 	}
 	return []string{next}
 }

@@ -46,6 +46,12 @@ func TestModel(t *testing.T) {
 			{1, 2, stepOpen, told("open")}, {3, 4, stepCommit, told("committed")}, {5, 6, stepOpen, told("stuck")},
 			{7, 8, stepRetry, answer{}}, {9, 10, stepVerdict, told("good")},
 		}, true},
+		{"a commit that was repeated", good, []op{
+			{1, 2, stepOpen, told("open")}, {3, 10, stepCommit, told("good")}, {11, 12, stepOpen, told("good")},
+		}, true},
+		{"a commit that was answered with the wrong verdict", failed, []op{
+			{1, 2, stepOpen, told("open")}, {3, 10, stepCommit, told("good")},
+		}, false},
 		{"two at once, in either order", good, []op{
 			{1, 2, stepOpen, told("open")}, {3, 10, stepCommit, told("committed")}, {4, 5, stepOpen, told("open")},
 			{6, 7, stepOpen, told("committed")},

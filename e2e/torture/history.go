@@ -33,7 +33,9 @@ const leaseSafe = int64(20 * time.Minute)
 // add enters one operation of a client that began at call and ends now. One whose
 // outcome is unknown may be carried out later, and more than once: nodes repeat
 // what they forward.
-func (h *history) add(client int, p *pkg, s step, call int64, a answer) { h.addFrom("", client, p, s, call, a) }
+func (h *history) add(client int, p *pkg, s step, call int64, a answer) {
+	h.addFrom("", client, p, s, call, a)
+}
 
 // addFrom also keeps who answered what, for people.
 func (h *history) addFrom(who string, client int, p *pkg, s step, call int64, a answer) {

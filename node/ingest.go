@@ -32,7 +32,7 @@ func (n *Node) OpenPackage(ctx context.Context, r api.OpenRequest) (api.OpenResp
 		return api.OpenResponse{}, err
 	}
 	var p catalog.Package
-	res, err := n.proposeValue(ctx, raftfsm.OpenPackage{
+	res, err := n.proposeForAgent(ctx, raftfsm.OpenPackage{
 		ID: newPackageID(fault.Now()), IdempotencyKey: r.IdempotencyKey,
 		Product: r.Product, Version: r.Version, Labels: r.Labels, Comment: r.Comment,
 		LeaseMillis: packageLease.Milliseconds(), At: fault.Now().UTC(),
@@ -64,7 +64,7 @@ func (n *Node) AddFiles(ctx context.Context, id catalog.PackageID, r api.AddFile
 			return nil
 		}
 		var v raftfsm.AddFilesValue
-		if _, err := n.proposeValue(ctx, cmd, &v); err != nil {
+		if _, err := n.proposeForAgent(ctx, cmd, &v); err != nil {
 			return err
 		}
 		out.Lacking = append(out.Lacking, v.Lacking...)
@@ -85,7 +85,7 @@ func (n *Node) AddFiles(ctx context.Context, id catalog.PackageID, r api.AddFile
 
 // RenewLease keeps an open package from expiring.
 func (n *Node) RenewLease(ctx context.Context, id catalog.PackageID) error {
-	_, err := n.propose(ctx, raftfsm.RenewLease{Package: id, LeaseMillis: packageLease.Milliseconds()})
+	_, err := n.proposeUnless(ctx, raftfsm.RenewLease{Package: id, LeaseMillis: packageLease.Milliseconds()}, n.leaderless)
 	return err
 }
 
@@ -93,6 +93,9 @@ func (n *Node) RenewLease(ctx context.Context, id catalog.PackageID) error {
 // records them, and commits. Blobs that are short of copies are returned; then
 // nothing is committed.
 func (n *Node) CommitPackage(ctx context.Context, id catalog.PackageID, r api.CommitRequest) (api.CommitResponse, error) {
+	if n.leaderless() {
+		return api.CommitResponse{}, fmt.Errorf("package %s: %w", id, errNoLeader)
+	}
 	if err := n.confirmApplied(ctx); err != nil {
 		return api.CommitResponse{}, fmt.Errorf("package %s: %w", id, err)
 	}
@@ -113,7 +116,7 @@ func (n *Node) CommitPackage(ctx context.Context, id catalog.PackageID, r api.Co
 func (n *Node) commitOnce(ctx context.Context, id catalog.PackageID, r api.CommitRequest) (api.CommitResponse, error) {
 	var v raftfsm.CommitValue
 	fault.Point("commit-before-propose")
-	res, err := n.proposeValue(ctx, raftfsm.CommitPackage{Package: id, Files: r.Files, At: fault.Now().UTC()}, &v)
+	res, err := n.proposeForAgent(ctx, raftfsm.CommitPackage{Package: id, Files: r.Files, At: fault.Now().UTC()}, &v)
 	fault.Point("commit-after-propose")
 	if errors.Is(err, catalog.ErrUnavailable) && len(v.Short) > 0 {
 		return api.CommitResponse{State: v.State, Index: res.Index, Lacking: v.Short}, nil
@@ -168,7 +171,7 @@ func (n *Node) recordChunk(ctx context.Context, digests []catalog.Digest) (lacki
 	if len(receipts) == 0 {
 		return lacking, nil
 	}
-	_, err = n.propose(ctx, raftfsm.PutReceipts{Receipts: receipts})
+	_, err = n.proposeUnless(ctx, raftfsm.PutReceipts{Receipts: receipts}, n.leaderless)
 	return lacking, err
 }
 

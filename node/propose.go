@@ -18,6 +18,7 @@ const (
 	proposeTimeout = 15 * time.Second
 	proposePause   = 100 * time.Millisecond
 	forwardTimeout = 4 * time.Second // one attempt; the leader may be cut off, and another one elected
+	leaderPatience = 6 * time.Second // an agent waits for an election, and asks another node if that is not over by then
 )
 
 // propose commits cmd through the leader, wherever that is, and waits until this
@@ -25,6 +26,11 @@ const (
 // unknown outcome is tried again: every command tolerates being repeated. It
 // blocks until the end of ctx, at most proposeTimeout.
 func (n *Node) propose(ctx context.Context, cmd raftfsm.Command) (raftfsm.Result, error) {
+	return n.proposeUnless(ctx, cmd, func() bool { return false })
+}
+
+// proposeUnless is propose, and gives up where there is no leader and no hope of one.
+func (n *Node) proposeUnless(ctx context.Context, cmd raftfsm.Command, hopeless func() bool) (raftfsm.Result, error) {
 	b, err := raftfsm.Encode(cmd)
 	if err != nil {
 		return raftfsm.Result{}, err
@@ -47,7 +53,7 @@ func (n *Node) propose(ctx context.Context, cmd raftfsm.Command) (raftfsm.Result
 			}
 			return res, res.AsError()
 		}
-		if errors.Is(err, errNoCluster) || !retriable(ctx, err) {
+		if errors.Is(err, errNoCluster) || !retriable(ctx, err) || errors.Is(err, errNoLeader) && hopeless() {
 			return raftfsm.Result{}, err
 		}
 		select {
@@ -143,10 +149,40 @@ func (n *Node) Propose(_ context.Context, command []byte) ([]byte, error) {
 // proposeValue proposes cmd and decodes the value of its result into v.
 func (n *Node) proposeValue(ctx context.Context, cmd raftfsm.Command, v any) (raftfsm.Result, error) {
 	res, err := n.propose(ctx, cmd)
+	return res, decodeValue(res, v, err)
+}
+
+// proposeForAgent is proposeValue for somebody who can ask another node: one that is
+// cut off from the leader, while others are not, could not say so sooner otherwise.
+func (n *Node) proposeForAgent(ctx context.Context, cmd raftfsm.Command, v any) (raftfsm.Result, error) {
+	res, err := n.proposeUnless(ctx, cmd, n.leaderless)
+	return res, decodeValue(res, v, err)
+}
+
+// leaderless reports whether this node has been without a leader for longer than an
+// election takes.
+func (n *Node) leaderless() bool {
+	c := n.consensus()
+	if c == nil {
+		return true
+	}
+	if _, id := c.raft.LeaderWithID(); id != "" {
+		return false
+	}
+	last := c.raft.LastContact()
+	if last.Before(n.started) {
+		last = n.started
+	}
+	return time.Since(last) > leaderPatience
+}
+
+// decodeValue decodes the value of a result, if there is any, and returns err or
+// what went wrong with that.
+func decodeValue(res raftfsm.Result, v any, err error) error {
 	if len(res.Value) > 0 {
 		if derr := res.Into(v); derr != nil && err == nil {
 			err = derr
 		}
 	}
-	return res, err
+	return err
 }

@@ -186,4 +186,30 @@ func TestNoMajority(t *testing.T) {
 	if took := time.Since(begun); took > missTimeout+time.Second {
 		t.Errorf("a miss without a quorum took %s, want at most %s", took, missTimeout)
 	}
+	testLeaderless(t, leader)
+}
+
+// testLeaderless: a node that has heard of no leader for a while says so at once to
+// an agent, which can ask another node.
+func testLeaderless(t *testing.T, n *testNode) {
+	t.Helper()
+	eventually(t, 2*leaderPatience, n.leaderless, func() string { return "a node without a leader hopes for one" })
+	for what, call := range map[string]func() error{
+		"open": func() error {
+			_, err := n.OpenPackage(t.Context(), api.OpenRequest{IdempotencyKey: "c", Product: "p", Version: "1"})
+			return err
+		},
+		"add files": func() error {
+			_, err := n.AddFiles(t.Context(), "01", api.AddFilesRequest{Files: []api.FileEntry{breakpad(2, 100).entry()}})
+			return err
+		},
+		"renew":  func() error { return n.RenewLease(t.Context(), "01") },
+		"commit": func() error { _, err := n.CommitPackage(t.Context(), "01", api.CommitRequest{}); return err },
+	} {
+		begun := time.Now()
+		wantError(t, what+" without a leader", call(), catalog.ErrUnavailable)
+		if took := time.Since(begun); took > 2*time.Second {
+			t.Errorf("%s without a leader took %s, want an answer at once", what, took)
+		}
+	}
 }

@@ -114,7 +114,8 @@ func (f *fleet) mustLeader(h *rig.Host) string {
 	return ""
 }
 
-// bridge cuts the leader from one follower; the other one sees both.
+// bridge cuts the leader from one follower; the other one sees both. The one that is
+// cut off cannot take packages, and says so soon to an agent that begins there.
 func (f *fleet) bridge() {
 	leader := f.leads()
 	rest := f.Others(leader)

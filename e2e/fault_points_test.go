@@ -15,11 +15,13 @@ import (
 
 	"symkeep/e2e/rig"
 	"symkeep/internal/api"
+	"symkeep/internal/catalog"
 )
 
 // faultPoints kills nodes at every moment at which something is half done. The
 // first node that comes to the point dies there; the push goes on with the others
-// and is good, and the dead node comes back.
+// and is good, and the dead node comes back. In some of these moments a node stops
+// instead, and goes on later.
 func faultPoints(t *testing.T) {
 	sink := &mailSink{ids: map[string]int{}}
 	f := newFleet(t, rig.Config{Hosts: 3, Flags: []string{"--mail-to", "dev@example.org", "--mail-from", "symkeep@example.org"}},
@@ -30,6 +32,9 @@ func faultPoints(t *testing.T) {
 		"claim-taken", "verdict-before-propose", "verdict-after-propose", "mail-sent",
 	} {
 		f.step("kill/"+point, func() { f.killAt(point) })
+	}
+	for _, point := range []string{"upload-before-replicate", "commit-before-propose", "commit-after-propose"} {
+		f.step("stop/"+point, func() { f.stopAt(point) })
 	}
 	f.step("kill/vote-given", func() { f.killJoining("vote-given") })
 	f.step("kill/member-added", func() { f.killJoining("member-added") })
@@ -240,4 +245,65 @@ func (f *fleet) killAt(point string) {
 	}
 	f.keep(good(f.t, r))
 	f.served(f.Hosts()...)
+}
+
+// stopAt makes the server of a push stand still at a point. Its connections stay
+// open; the push goes on at the other server all the same. Then the node goes on
+// with what it had begun, and nothing comes of that a second time.
+func (f *fleet) stopAt(point string) {
+	leader := f.leads()
+	servers := []*rig.Host{leader, f.Others(leader)[0]}
+	for _, h := range servers {
+		f.must(h.ArmStop(point))
+	}
+	product, dir := f.files()
+	begun := time.Now()
+	p := startPush(f.t, rig.URLs(servers...), product, dir)
+	var stopped *rig.Host
+	eventually(f.t, 20*time.Second, "a node stops at "+point, func() error {
+		for _, h := range servers {
+			if !h.Armed(point) {
+				stopped = h
+				return nil
+			}
+		}
+		return fmt.Errorf("none came to it")
+	})
+	for _, h := range servers {
+		f.must(h.Disarm())
+	}
+	r := p.wait(f.t, time.Minute)
+	took := since(begun)
+	f.t.Logf("%s stopped, which led: %v; the push ended after %v", stopped.Name, stopped == leader, took)
+	if r.code != 0 {
+		f.t.Fatalf("push: exit status %d, want 0: there is another server\n%s", r.code, tail([]byte(r.stderr), 2000))
+	}
+	if took > 30*time.Second {
+		f.t.Errorf("a push whose server stopped at %s took %v, want at most 30 s\n%s", point, took, tail([]byte(r.stdout), 3000))
+	}
+	f.keep(good(f.t, r))
+	f.must(stopped.Resume())
+	f.settle(30 * time.Second)
+	for _, h := range f.Hosts() {
+		f.single(h, product)
+	}
+}
+
+// single fails the test unless a host knows of exactly one package of a product, and
+// sees soon that this is good.
+func (f *fleet) single(h *rig.Host, product string) {
+	f.t.Helper()
+	client, err := h.Client()
+	f.must(err)
+	defer client.Close()
+	eventually(f.t, 20*time.Second, fmt.Sprintf("%s has one good package of %s", h.Name, product), func() error {
+		page, err := client.Packages(f.t.Context(), api.PackagesQuery{Product: product})
+		if err == nil && len(page.Packages) > 1 {
+			err = fatalError{fmt.Errorf("%d packages: %+v", len(page.Packages), page.Packages)}
+		}
+		if err == nil && (len(page.Packages) == 0 || page.Packages[0].State != catalog.StateGood) {
+			err = fmt.Errorf("packages %+v", page.Packages)
+		}
+		return err
+	})
 }

@@ -29,11 +29,15 @@ func faultBits(t *testing.T) {
 	f.step("blob", f.flippedBlob)
 	f.step("snapshot", f.flippedSnapshot)
 	for _, what := range []struct {
-		name string
-		flip func(*rig.Host) (rig.Damage, error)
-	}{{"raft log", (*rig.Host).FlipRaft}, {"catalog", (*rig.Host).FlipFSM}} {
+		name  string
+		flip  func(*rig.Host) (rig.Damage, error)
+		judge func(*rig.Host)
+	}{
+		{"raft log", (*rig.Host).FlipRaft, func(h *rig.Host) { f.neverWrong(h) }},
+		{"catalog", (*rig.Host).FlipFSM, f.rightOrOut},
+	} {
 		for i := range 2 {
-			f.step(fmt.Sprintf("%s/%d", what.name, i), func() { f.flippedStore(what.flip) })
+			f.step(fmt.Sprintf("%s/%d", what.name, i), func() { f.flippedStore(what.flip, what.judge) })
 		}
 	}
 }
@@ -70,22 +74,22 @@ func (f *fleet) flippedSnapshot() {
 	d, err := victim.FlipSnapshot()
 	f.must(err)
 	f.t.Log(d)
-	f.comesBack(victim)
+	f.comesBack(victim, func(h *rig.Host) { f.neverWrong(h) })
 }
 
 // flippedStore is a database of a node that is not what it was.
-func (f *fleet) flippedStore(flip func(*rig.Host) (rig.Damage, error)) {
+func (f *fleet) flippedStore(flip func(*rig.Host) (rig.Damage, error), judge func(*rig.Host)) {
 	victim := f.follower()
 	f.must(victim.Kill())
 	d, err := flip(victim)
 	f.must(err)
 	f.t.Log(d)
-	f.comesBack(victim)
+	f.comesBack(victim, judge)
 }
 
 // comesBack starts a damaged node. It serves what is right, or says what is wrong
 // and ends; then it is emptied and joins again, as its operator is told to.
-func (f *fleet) comesBack(victim *rig.Host) {
+func (f *fleet) comesBack(victim *rig.Host, judge func(*rig.Host)) {
 	from := mark(victim)
 	f.push(f.Others(victim)...)
 	if err := victim.Start(); err != nil {
@@ -98,7 +102,7 @@ func (f *fleet) comesBack(victim *rig.Host) {
 		return
 	}
 	f.push(f.Others(victim)...)
-	f.neverWrong(victim)
+	judge(victim)
 	if !victim.Running() {
 		text, _ := victim.Log(from)
 		f.t.Logf("%s ended: %s", victim.Name, tail([]byte(text), 500))
@@ -107,10 +111,9 @@ func (f *fleet) comesBack(victim *rig.Host) {
 }
 
 // neverWrong fails the test if a host answers a key with bytes that are not those
-// that were pushed. No answer is none.
-func (f *fleet) neverWrong(h *rig.Host) {
+// that were pushed. No answer is none; it returns how many there were.
+func (f *fleet) neverWrong(h *rig.Host) (missing int) {
 	f.t.Helper()
-	missing := 0
 	for path, want := range f.keys {
 		resp, err := once(f.onHost(h), path)
 		if err != nil {
@@ -128,6 +131,22 @@ func (f *fleet) neverWrong(h *rig.Host) {
 	if missing > 0 {
 		f.t.Logf("%s, damaged, does not serve %d of %d keys", h.Name, missing, len(f.keys))
 	}
+	return missing
+}
+
+// rightOrOut fails the test if a host whose catalog is damaged goes on without a key
+// for longer than it takes the members to compare their catalogs.
+func (f *fleet) rightOrOut(h *rig.Host) {
+	f.t.Helper()
+	begun := time.Now()
+	missing := 0
+	eventually(f.t, 30*time.Second, h.Name+" serves every key, or ends", func() error {
+		if missing = f.neverWrong(h); missing == 0 || !h.Running() {
+			return nil
+		}
+		return fmt.Errorf("%d keys not served", missing)
+	})
+	f.t.Logf("%s with a damaged catalog: runs %t, %d keys missing, after %v", h.Name, h.Running(), missing, since(begun))
 }
 
 // anew empties a damaged node, lets it join again, and clears what stands about it.

@@ -101,7 +101,7 @@ func (n *Node) proposeOnce(ctx context.Context, cmd raftfsm.Command, b []byte) (
 
 var (
 	errNoCluster = fmt.Errorf("this node belongs to no cluster yet: start it with --join, or run `symkeep cluster join`: %w", catalog.ErrUnavailable)
-	errNoLeader  = fmt.Errorf("no leader is known: a majority of the voters must be up: %w", catalog.ErrUnavailable)
+	errNoLeader  = fmt.Errorf("no leader is known: a majority of the voters must be up, `symkeep cluster check` says which are: %w", catalog.ErrUnavailable)
 )
 
 // proposeHere appends to the log of this node, which must lead.

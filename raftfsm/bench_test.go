@@ -2,6 +2,7 @@ package raftfsm_test
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -79,6 +80,9 @@ func BenchmarkContents(b *testing.B) {
 		w.fsm.ApplyBatch(bulk(w, p, 10_000))
 	}
 	rows := strings.Count(raftfsm.Dump(w.fsm), "\n")
+	if file, err := os.Stat(w.path); err == nil {
+		b.SetBytes(file.Size())
+	}
 	for b.Loop() {
 		b.StopTimer()
 		w.pass(raftfsm.CheckPause)

@@ -65,9 +65,6 @@ func (st *store) openRaw(ctx context.Context, c catalog.Candidate) (*object, err
 // openPacked opens the packed blob of a candidate and reads its head.
 func (st *store) openPacked(ctx context.Context, c catalog.Candidate) (*object, error) {
 	b, err := st.blobs.OpenBlob(ctx, c.Digest)
-	if errors.Is(err, catalog.ErrNotFound) { // the key is known: this is no miss
-		err = fmt.Errorf("blob %s of package %s: %v: %w", c.Digest, c.Package, err, catalog.ErrUnavailable)
-	}
 	if err != nil {
 		return nil, err
 	}

@@ -61,7 +61,10 @@ link set uplink master outside up
 	if err != nil {
 		return nil, err
 	}
-	if _, err = toolInput(fmt.Sprintf("addr add %s/24 dev %s\nlink set %s up\n", w.outside(), up, up), "ip", "-batch", "-"); err != nil {
+	// Addresses that no host has any more lead nowhere: whatever stands at the end of
+	// the machine's default route may answer for everybody.
+	if _, err = toolInput(fmt.Sprintf("addr add %s/24 dev %s\nlink set %s up\nroute add %s/24 dev %s\n",
+		w.outside(), up, up, dotted(w.inside, 0), up), "ip", "-batch", "-"); err != nil {
 		return nil, err
 	}
 	for _, h := range hosts {

@@ -322,7 +322,12 @@ func TestNetwork(t *testing.T) {
 	})
 	t.Run("address", func(t *testing.T) {
 		before := b.Addr()
+		old := b.Addr()
 		must(t, b.Readdress())
+		if conn, err := net.DialTimeout("tcp", old+":9000", 500*time.Millisecond); err == nil {
+			conn.Close()
+			t.Errorf("somebody answers at %s, which no host has any more", old)
+		}
 		if got := sees(t, a, b); b.Addr() == before || got != both {
 			t.Errorf("a to b at %s, before %s: %q, want %q", b.Addr(), before, got, both)
 		}

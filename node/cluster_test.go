@@ -409,3 +409,26 @@ func (l *lockedBuffer) tail(n int) string {
 	s := l.String()
 	return s[max(0, len(s)-n):]
 }
+
+// A step is a part of a test that leaves the cluster as the next part needs it.
+type step struct {
+	name string
+	run  func(*testing.T, []*testNode)
+}
+
+// inSteps runs the steps as subtests until one fails.
+func inSteps(t *testing.T, nodes []*testNode, steps []step) {
+	t.Helper()
+	for _, s := range steps {
+		ok := t.Run(s.name, func(t *testing.T) {
+			for _, n := range nodes {
+				defer func(t *testing.T) { n.t = t }(n.t)
+				n.t = t
+			}
+			s.run(t, nodes)
+		})
+		if !ok {
+			return
+		}
+	}
+}

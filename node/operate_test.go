@@ -21,10 +21,7 @@ import (
 func TestOperators(t *testing.T) {
 	t.Parallel()
 	nodes := startCluster(t, 3)
-	for _, step := range []struct {
-		name string
-		run  func(*testing.T, []*testNode)
-	}{
+	inSteps(t, nodes, []step{
 		{"status", testStatus},
 		{"check", testCheckHealthy},
 		{"transfer", testTransfer},
@@ -34,18 +31,7 @@ func TestOperators(t *testing.T) {
 		{"feature", testFeature},
 		{"alarms", testAlarms},
 		{"dead", testDeadMember},
-	} {
-		ok := t.Run(step.name, func(t *testing.T) {
-			for _, n := range nodes {
-				defer func(t *testing.T) { n.t = t }(n.t)
-				n.t = t
-			}
-			step.run(t, nodes)
-		})
-		if !ok {
-			return
-		}
-	}
+	})
 }
 
 func testStatus(t *testing.T, nodes []*testNode) {

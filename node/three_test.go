@@ -24,27 +24,13 @@ const missPath = "/none.pdb/0123456789ABCDEF0123456789ABCDEF1/none.pdb"
 func TestThreeNodes(t *testing.T) {
 	t.Parallel()
 	nodes := startCluster(t, 3)
-	for _, step := range []struct {
-		name string
-		run  func(*testing.T, []*testNode)
-	}{
+	inSteps(t, nodes, []step{
 		{"serve", testServe},
 		{"mending", testMending},
 		{"no leader", testLeaderStops},
 		{"wiped", testWiped},
 		{"leave", testLeave},
-	} {
-		ok := t.Run(step.name, func(t *testing.T) {
-			for _, n := range nodes {
-				defer func(t *testing.T) { n.t = t }(n.t)
-				n.t = t
-			}
-			step.run(t, nodes)
-		})
-		if !ok {
-			return
-		}
-	}
+	})
 }
 
 func testServe(t *testing.T, nodes []*testNode) {

@@ -21,26 +21,12 @@ import (
 func TestFourNodes(t *testing.T) {
 	t.Parallel()
 	nodes := startCluster(t, 4)
-	for _, step := range []struct {
-		name string
-		run  func(*testing.T, []*testNode)
-	}{
+	inSteps(t, nodes, []step{
 		{"even", testEvenVoters},
 		{"drain", testDrain},
 		{"dead voter", testDeadVoter},
 		{"removed alive", testRemovedAlive},
-	} {
-		ok := t.Run(step.name, func(t *testing.T) {
-			for _, n := range nodes {
-				defer func(t *testing.T) { n.t = t }(n.t)
-				n.t = t
-			}
-			step.run(t, nodes)
-		})
-		if !ok {
-			return
-		}
-	}
+	})
 }
 
 // voters returns the ids of those with a vote.

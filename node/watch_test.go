@@ -31,25 +31,11 @@ import (
 func TestWatches(t *testing.T) {
 	t.Parallel()
 	nodes := startCluster(t, 3)
-	for _, step := range []struct {
-		name string
-		run  func(*testing.T, []*testNode)
-	}{
+	inSteps(t, nodes, []step{
 		{"snapshot loop", testSnapshotLoop},
 		{"hand-over stuck", testTransferStuck},
 		{"diverged", testDiverged},
-	} {
-		ok := t.Run(step.name, func(t *testing.T) {
-			for _, n := range nodes {
-				defer func(t *testing.T) { n.t = t }(n.t)
-				n.t = t
-			}
-			step.run(t, nodes)
-		})
-		if !ok {
-			return
-		}
-	}
+	})
 }
 
 // tick commits k commands through a node.

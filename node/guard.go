@@ -183,7 +183,15 @@ func (g *diskGuard) end() {
 	g.mu.Unlock()
 }
 
-func (f guardedFSM) Snapshot() (raft.FSMSnapshot, error) { return f.fsm.Snapshot() }
+// Snapshot refuses once entries were left unapplied. Raft counts those as applied and
+// would put their index on a snapshot without them; from that a restarted node would
+// go on behind them, with another catalog than everybody else's.
+func (f guardedFSM) Snapshot() (raft.FSMSnapshot, error) {
+	if err := f.guard.failed(); err != nil {
+		return nil, err
+	}
+	return f.fsm.Snapshot()
+}
 
 // Restore is called at the start and for each snapshot that the leader sends.
 func (f guardedFSM) Restore(r io.ReadCloser) error {

@@ -102,7 +102,7 @@ func (c *crew) injectFlip(_ context.Context, f fault, h *host) error {
 		if err := h.Host.Kill(); err != nil {
 			return err
 		}
-		h.damaged, h.panics = true, true
+		h.damaged, h.flipped, h.panics = true, true, true
 	}
 	h.rotten = f.kind == flipBlob
 	flip := map[kind]func() (rig.Damage, error){

@@ -25,6 +25,7 @@ type host struct {
 	sick    bool       // its disk misbehaves: the node may end itself
 	damaged bool       // bits were flipped: it may have to be wiped
 	rotten  bool       // bits of its blobs were flipped
+	flipped bool       // bits of its log or catalog were flipped once: it may have diverged
 	panics  bool       // its disk was bad once: it may have ended with a panic
 	failed  int        // starts in a row after which it ended at once
 	started time.Time
@@ -267,7 +268,7 @@ func (c *crew) unhealthy(ctx context.Context) error {
 }
 
 // clear is what an operator does about an alarm once its cause is gone. That a node
-// diverged is a violation, unless its disk was bad.
+// diverged is a violation, unless bits of its disk were flipped.
 func (c *crew) clear(ctx context.Context, at *host, st api.ClusterStatus, a catalog.Alarm) {
 	c.mu.Lock()
 	known := c.alarms[a.Index]
@@ -277,7 +278,7 @@ func (c *crew) clear(ctx context.Context, at *host, st api.ClusterStatus, a cata
 		c.tally.count("alarms", string(a.Code))
 		for _, n := range st.Nodes {
 			i := slices.IndexFunc(c.hosts, func(h *host) bool { return h.Name == n.Name })
-			if a.Code == catalog.AlarmDiverged && n.ID == a.Node && i >= 0 && !c.hosts[i].panics {
+			if a.Code == catalog.AlarmDiverged && n.ID == a.Node && i >= 0 && !c.hosts[i].flipped {
 				c.tally.bug("alarm: %s", a.Text)
 			}
 		}

@@ -38,7 +38,9 @@ func (n *node) write(ctx context.Context, key string) error {
 }
 
 // TestFailover kills the leader again and again. Writes through the other nodes go
-// on within 5 s, whole pushes included, and what they hold they serve all the time.
+// on, whole pushes included, and what they hold they serve all the time. A measuring
+// run also wants the median of each to be 5 s at most: elsewhere the time says more
+// about the machine.
 func TestFailover(t *testing.T) {
 	const limit, readsPerSecond = 5 * time.Second, 50
 	rounds := 3
@@ -83,7 +85,7 @@ func TestFailover(t *testing.T) {
 	}
 	t.Logf("first write after the kill: %v", writes)
 	t.Logf("a push begun at the kill is good: %v", pushes)
-	if writes.median() > limit || pushes.median() > limit {
+	if long() && (writes.median() > limit || pushes.median() > limit) {
 		t.Errorf("median of the first write %v, of the push %v, want at most %v", writes.median(), pushes.median(), limit)
 	}
 	noPanics(t, c)

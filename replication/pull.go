@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"slices"
 	"time"
 
@@ -210,7 +209,7 @@ func (r *Replicator) fetch(ctx context.Context, st *blobstore.Staging, t transfe
 		offset += n
 		if err == nil {
 			var info cab.Info
-			if info, err = check(ctx, st, w); err == nil {
+			if info, err = check(ctx, st, w, r.paceOf(t.why)); err == nil {
 				return info, nil
 			}
 			if !alone && mixed > 1 {
@@ -291,24 +290,19 @@ func (r *Replicator) window(ctx context.Context, st *blobstore.Staging, t transf
 		return 0, errOtherCopy
 	}
 	dst := io.NewOffsetWriter(st, offset)
-	copied, err := io.Copy(dst, io.LimitReader(&movingReader{r: body, timer: stall, every: r.cfg.Stall}, n))
+	copied, err := io.Copy(dst, io.LimitReader(&movingReader{r: body, timer: stall, every: r.cfg.Stall, pace: r.paceOf(t.why)}, n))
 	if err == nil && copied < n {
 		err = fmt.Errorf("%d of %d bytes from offset %d: %w", copied, n, offset, io.ErrUnexpectedEOF)
 	}
 	return copied, err
 }
 
-// turn is how many bytes a transfer moves before other goroutines get theirs. Data
-// that is there faster than it can be written would keep the processor until the
-// scheduler takes it away, 10 ms later, and a request waits for each such transfer.
-const turn = 128 << 10
-
 // movingReader puts the stall timer off whenever bytes arrive.
 type movingReader struct {
 	r     io.Reader
 	timer *time.Timer
 	every time.Duration
-	moved int // since others had their turn
+	pace  *pace // nil: nothing else matters more
 }
 
 // Read implements io.Reader.
@@ -317,19 +311,16 @@ func (m *movingReader) Read(p []byte) (int, error) {
 	if n > 0 {
 		m.timer.Reset(m.every)
 	}
-	if m.moved += n; m.moved >= turn {
-		m.moved = 0
-		runtime.Gosched()
-	}
+	m.pace.after(n)
 	return n, err
 }
 
 // check verifies the staged bytes to be the packed form.
-func check(ctx context.Context, st *blobstore.Staging, w Wanted) (cab.Info, error) {
+func check(ctx context.Context, st *blobstore.Staging, w Wanted, p *pace) (cab.Info, error) {
 	if err := st.Truncate(w.Packed.Size); err != nil {
 		return cab.Info{}, err
 	}
-	info, err := cab.Verify(ctx, st, w.Packed.Size)
+	info, err := cab.Verify(ctx, pacedReaderAt{st, p}, w.Packed.Size)
 	if err != nil {
 		return cab.Info{}, err
 	}

@@ -133,6 +133,7 @@ const (
 
 // A Replicator is one node's part in replication.
 type Replicator struct {
+	pace  pace // of repair
 	cfg   Config
 	store *blobstore.Store
 	log   *slog.Logger

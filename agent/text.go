@@ -105,7 +105,7 @@ func (l *Lines) Report(e Event) {
 	}
 }
 
-// Clean keeps text from steering a terminal.
+// Clean keeps text from commanding a terminal.
 func Clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\n' || r == '\t' || r >= 0x20 && r != 0x7f && (r < 0x80 || r > 0x9f) {

@@ -110,7 +110,7 @@ func TestOperate(t *testing.T) {
 		}
 		operator(t, l.well, all, l.json()...)
 	}
-	testSteering(t, c)
+	testHandOver(t, c)
 	testLayout(t, c)
 	testReplacing(t, c)
 	checkServed(t, keys, c.running()...)
@@ -119,8 +119,8 @@ func TestOperate(t *testing.T) {
 	noPanics(t, c)
 }
 
-// testSteering hands over leadership and announces absence.
-func testSteering(t *testing.T, c *cluster) {
+// testHandOver hands over leadership and announces absence.
+func testHandOver(t *testing.T, c *cluster) {
 	all := urls(c.nodes...)
 	for _, n := range c.nodes {
 		operator(t, 0, all, "transfer-leader", n.name)

@@ -282,7 +282,7 @@ func (c *fsck) blobs(ctx context.Context) error {
 }
 
 func (c *fsck) file(ctx context.Context, d catalog.Digest, path string) error {
-	packed, err := verifyFile(ctx, path, d)
+	packed, err := blobstore.VerifyPath(ctx, path, d)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"symkeep/internal/blobstore"
-	"symkeep/internal/cab"
 	"symkeep/internal/catalog"
 	"symkeep/raftfsm"
 )
@@ -49,10 +48,10 @@ func (r *restore) fill(ctx context.Context, fsm *raftfsm.FSM) error {
 // the cluster had is taken rather than another; any sound one will do, since no
 // member is left to disagree.
 func (r *restore) bring(ctx context.Context, b raftfsm.BackupBlob) error {
-	target := blobPath(r.cfg.DataDir, b.Digest)
+	target := blobstore.PathIn(filepath.Join(r.cfg.DataDir, "blobs"), b.Digest)
 	var other, damaged string
 	for _, path := range append([]string{target}, r.candidates(b.Digest)...) {
-		packed, err := verifyFile(ctx, path, b.Digest)
+		packed, err := blobstore.VerifyPath(ctx, path, b.Digest)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case ctx.Err() != nil:
@@ -86,39 +85,9 @@ func (r *restore) bring(ctx context.Context, b raftfsm.BackupBlob) error {
 // data directory, or its blobs directory.
 func (r *restore) candidates(d catalog.Digest) (paths []string) {
 	for _, dir := range r.cfg.Blobs {
-		paths = append(paths, shardPath(dir, d), blobPath(dir, d))
+		paths = append(paths, blobstore.PathIn(dir, d), blobstore.PathIn(filepath.Join(dir, "blobs"), d))
 	}
 	return paths
-}
-
-func blobPath(dataDir string, d catalog.Digest) string {
-	return shardPath(filepath.Join(dataDir, "blobs"), d)
-}
-
-func shardPath(dir string, d catalog.Digest) string {
-	h := d.String()
-	return filepath.Join(dir, h[:2], h[2:4], h)
-}
-
-// verifyFile compares every byte of a packed file with its hashes.
-func verifyFile(ctx context.Context, path string, d catalog.Digest) (catalog.Packed, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return catalog.Packed{}, err
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return catalog.Packed{}, err
-	}
-	info, err := cab.Verify(ctx, f, st.Size())
-	if err != nil {
-		return catalog.Packed{}, err
-	}
-	if info.RawSHA256 != d {
-		return catalog.Packed{}, fmt.Errorf("%s: holds blob %x: %w", path, info.RawSHA256, cab.ErrCorrupt)
-	}
-	return catalog.Packed{SHA256: info.PackedSHA256, Size: info.PackedSize, Container: catalog.Container(info.Container)}, nil
 }
 
 // take puts a verified file in place, by a hard link where that is possible: packed

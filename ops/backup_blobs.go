@@ -15,6 +15,7 @@ import (
 
 	"symkeep/agent"
 	"symkeep/internal/api"
+	"symkeep/internal/blobstore"
 	"symkeep/internal/cab"
 	"symkeep/internal/catalog"
 	"symkeep/raftfsm"
@@ -58,14 +59,13 @@ func (k *keeper) all(ctx context.Context, file string) error {
 }
 
 func (k *keeper) path(d catalog.Digest) string {
-	h := d.String()
-	return filepath.Join(k.dir, h[:2], h[2:4], h)
+	return blobstore.PathIn(k.dir, d)
 }
 
 // one counts a blob as there, brought or lost. Any sound packed form of its bytes
 // will do: a cluster may have packed it again since.
 func (k *keeper) one(ctx context.Context, b raftfsm.BackupBlob) error {
-	err := verifyPacked(ctx, k.path(b.Digest), b.Digest)
+	_, err := blobstore.VerifyPath(ctx, k.path(b.Digest), b.Digest)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -140,30 +140,9 @@ func (k *keeper) from(ctx context.Context, c *api.Client, d catalog.Digest) (siz
 		if n, err := io.Copy(f, alive(body)); err != nil || n != size {
 			return errors.Join(err, fmt.Errorf("blob %s: %d of %d bytes: %w", d, n, size, catalog.ErrUnavailable))
 		}
-		return verifyPackedFile(ctx, f, d)
+		_, err := blobstore.VerifyFile(ctx, f, d)
+		return err
 	})
-}
-
-// verifyPacked compares every byte of a packed file with its hashes.
-func verifyPacked(ctx context.Context, path string, d catalog.Digest) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return verifyPackedFile(ctx, f, d)
-}
-
-func verifyPackedFile(ctx context.Context, f *os.File, d catalog.Digest) error {
-	st, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	info, err := cab.Verify(ctx, f, st.Size())
-	if err == nil && info.RawSHA256 != d {
-		err = fmt.Errorf("%s: holds blob %x, wanted %s: %w", f.Name(), info.RawSHA256, d, cab.ErrCorrupt)
-	}
-	return err
 }
 
 // sleep waits and reports whether ctx still goes on.

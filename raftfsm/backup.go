@@ -275,9 +275,6 @@ func (b *BackupReader) cut() error {
 	return fmt.Errorf("backup: ends after %d bytes, wanted %d: it was cut short, save it again or use another one: %w", b.read, want, ErrBackup)
 }
 
-// Info returns what the header says.
-func (b *BackupReader) Info() BackupInfo { return b.info }
-
 // Catalog returns the snapshot of the catalog, to be read before Next is called:
 // what is left of it then is skipped.
 func (b *BackupReader) Catalog() io.Reader { return &b.snap }

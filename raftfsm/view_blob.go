@@ -39,32 +39,6 @@ func (f *FSM) Blobs(after catalog.Digest, limit int) ([]catalog.Blob, error) {
 	return blobs, err
 }
 
-// BlobsBelow lists referenced, packed blobs with fewer than want holders among the
-// members, after a digest in rising order. Next is the after of the next page and
-// zero at the end. A page looks at a bounded number of rows, so it may be short,
-// even empty, and still have a next one.
-func (f *FSM) BlobsBelow(want int, after catalog.Digest, limit int) (blobs []catalog.Blob, next catalog.Digest, err error) {
-	blobs = []catalog.Blob{}
-	err = f.view(func(tx *bolt.Tx) error {
-		h := f.head.Load()
-		scanned := 0
-		c := tx.Bucket(bucketBlobs).Cursor()
-		for k, v := seekAfter(c, after); k != nil; k, v = c.Next() {
-			if len(blobs) >= limit || scanned >= maxScan {
-				return nil
-			}
-			scanned++
-			next = catalog.Digest(k)
-			if r := mustBlob(v); r.refs > 0 && r.isPacked() && h.live(r) < want {
-				blobs = append(blobs, h.blob(next, r))
-			}
-		}
-		next = catalog.Digest{}
-		return nil
-	})
-	return blobs, next, err
-}
-
 func seekAfter(c *bolt.Cursor, after catalog.Digest) (k, v []byte) {
 	if after.IsZero() {
 		return c.First()

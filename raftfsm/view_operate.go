@@ -2,7 +2,6 @@ package raftfsm
 
 import (
 	"context"
-	"encoding/binary"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -26,39 +25,6 @@ func (f *FSM) PartitionSizes(ctx context.Context) ([]catalog.PartitionSize, erro
 		}
 	})
 	return sizes, err
-}
-
-// Held is what one member has, as the catalog lists it.
-type Held struct {
-	Blobs  int64 // copies
-	Bytes  int64 // of them, packed
-	Needed int64 // referenced blobs among them that would have too few holders without this one
-}
-
-// Held counts the copies of a member, which may be draining but not removed. Needed
-// counts those with fewer than want other holders among the members.
-func (f *FSM) Held(ctx context.Context, node catalog.NodeID, want int) (Held, error) {
-	var held Held
-	err := f.eachBlob(ctx, func(h *head, _ catalog.Digest, r *blobRow) {
-		has, others := false, 0
-		for _, no := range r.holders {
-			switch m, ok := h.byNumber(no); {
-			case ok && m.ID == node:
-				has = true
-			case ok:
-				others++
-			}
-		}
-		if !has {
-			return
-		}
-		held.Blobs++
-		held.Bytes += r.packed.Size
-		if r.refs > 0 && others < want {
-			held.Needed++
-		}
-	})
-	return held, err
 }
 
 // eachBlob calls fn for every blob row in short transactions, until ctx ends.
@@ -85,28 +51,4 @@ func (f *FSM) eachBlob(ctx context.Context, fn func(h *head, d catalog.Digest, r
 		}
 	}
 	return nil
-}
-
-// A StepHash is the rolling hash over the commands below Index, a multiple of
-// HashStep.
-type StepHash struct {
-	Index uint64
-	Hash  catalog.Digest
-}
-
-// stepHashes bounds StepHashes.
-const stepHashes = 8
-
-// StepHashes returns the newest recorded hashes, the newest first, at most 8, and
-// none once the catalog is closed.
-func (f *FSM) StepHashes() []StepHash {
-	steps := []StepHash{}
-	_ = f.view(func(tx *bolt.Tx) error { // ErrClosed is the only error
-		c := tx.Bucket(bucketHashes).Cursor()
-		for k, v := c.Last(); k != nil && len(steps) < stepHashes; k, v = c.Prev() {
-			steps = append(steps, StepHash{binary.BigEndian.Uint64(k), catalog.Digest(v)})
-		}
-		return nil
-	})
-	return steps
 }

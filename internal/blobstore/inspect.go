@@ -1,6 +1,7 @@
 package blobstore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"symkeep/internal/cab"
 	"symkeep/internal/catalog"
 )
 
@@ -65,9 +67,36 @@ func Walk(dir string, each func(d catalog.Digest, path string) error, odd func(p
 			return nil
 		}
 		d, err := catalog.ParseDigest(e.Name())
-		if err != nil || path != filepath.Join(root, e.Name()[:2], e.Name()[2:4], d.String()) {
+		if err != nil || path != PathIn(root, d) {
 			return odd(path)
 		}
 		return each(d, path)
 	})
+}
+
+// VerifyFile compares every byte of a packed file with its hashes and with the digest
+// it should have. The error is cab.ErrCorrupt or cab.ErrFormat where it differs.
+func VerifyFile(ctx context.Context, f *os.File, d catalog.Digest) (catalog.Packed, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return catalog.Packed{}, err
+	}
+	info, err := cab.Verify(ctx, f, st.Size())
+	if err != nil {
+		return catalog.Packed{}, err
+	}
+	if info.RawSHA256 != d {
+		return catalog.Packed{}, fmt.Errorf("%s: holds blob %x, wanted %s: %w", f.Name(), info.RawSHA256, d, cab.ErrCorrupt)
+	}
+	return entryOf(info).Packed, nil
+}
+
+// VerifyPath is VerifyFile of the file there.
+func VerifyPath(ctx context.Context, path string, d catalog.Digest) (catalog.Packed, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return catalog.Packed{}, err
+	}
+	defer f.Close()
+	return VerifyFile(ctx, f, d)
 }

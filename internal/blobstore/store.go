@@ -186,9 +186,12 @@ func (s *Store) path(parts ...string) string {
 	return filepath.Join(append([]string{s.cfg.Dir}, parts...)...)
 }
 
-func (s *Store) blobPath(d catalog.Digest) string {
+func (s *Store) blobPath(d catalog.Digest) string { return PathIn(s.path("blobs"), d) }
+
+// PathIn returns where a directory of blobs has one.
+func PathIn(blobs string, d catalog.Digest) string {
 	h := d.String()
-	return s.path("blobs", h[:2], h[2:4], h)
+	return filepath.Join(blobs, h[:2], h[2:4], h)
 }
 
 // Path returns where the blob is or would be. The file is never changed in place.

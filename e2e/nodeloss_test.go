@@ -116,6 +116,10 @@ func TestNodeLoss(t *testing.T) {
 
 	victim := c.others(c.leader())[0]
 	rest := c.others(victim)
+	lost, lostBytes := victim.copies(t), int64(0)
+	for _, size := range lost {
+		lostBytes += size
+	}
 	before := map[*node]map[string]int64{}
 	for _, n := range rest {
 		before[n] = n.copies(t)
@@ -176,8 +180,8 @@ func TestNodeLoss(t *testing.T) {
 		repairing.percentile(0.99).Seconds()/quiet.percentile(0.99).Seconds())
 	quiet.mustBeRight(t, "debugger before")
 	repairing.mustBeRight(t, "debugger during repair")
-	if total < pushed/2 { // three of five copies of everything were lost with a fifth of the nodes
-		t.Errorf("%d bytes of copies made for %d pushed: hardly anything was lost", total, pushed)
+	if total < lostBytes/2 || len(lost) == 0 {
+		t.Errorf("%d copies of %d bytes lost, %d of %d bytes made: hardly anything", len(lost), lostBytes, len(made), total)
 	}
 	if long() {
 		if ratio < 0.5 {

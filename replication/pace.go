@@ -3,6 +3,7 @@ package replication
 import (
 	"io"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -13,23 +14,41 @@ const (
 	// takes it away, 10 ms later, and a request waits for each such transfer.
 	turn = 128 << 10
 
-	firstRest = time.Millisecond
-	shortRest = 50 * time.Microsecond
-	longRest  = 5 * time.Millisecond
-	lateRest  = 2 * time.Millisecond // how late a rest may end on a machine with time to spare
+	// Turns per second. The fewest are 16 MiB/s, so that repair ends on any machine.
+	fewestTurns = 128
+	mostTurns   = 1 << 17
+
+	lookEvery  = 100 * time.Millisecond // between looks at the processors
+	startAgain = time.Second            // after so long without a turn
+	mostBusy   = 0.85                   // share of the processors' time beyond which requests wait noticeably
+	mostGrowth = 1.5                    // of the turns, from one look to the next
+	lateBy     = 2 * time.Millisecond   // how late a turn may come on a machine with time to spare
+	fewLate    = 1.0 / 16               // of the turns
 )
 
 // A pace holds repair back while the machine is short of processor time, for
-// requests wait then too. Between turns it rests, and measures how late the rest
-// ends: often too late, and rests become longer; in time, and they become shorter
-// again, until repair is as fast as it can be. It is shared by all transfers.
+// requests wait then too. The transfers share it and take turns, so many per second:
+// few to begin with, then as many as leave the processors some time, whoever it is
+// that needs them. Where the system does not tell how busy they are, turns that come
+// too late do.
 type pace struct {
-	rest  atomic.Int64 // nanoseconds
+	times func() (cpuTimes, bool)
 	moved atomic.Int64 // bytes in this turn
+
+	mu      sync.Mutex
+	rate    float64   // turns per second
+	next    time.Time // of the turns, not given away yet
+	looked  time.Time
+	last    cpuTimes
+	inTime  int // turns since the last look
+	tooLate int
 }
 
-// after is told of bytes that were moved, and rests at the end of a turn. A nil pace
-// only lets others run.
+// cpuTimes are what the processors have done since the system started, in any unit.
+type cpuTimes struct{ busy, idle uint64 }
+
+// after is told of bytes that were moved, and waits at the end of a turn for the
+// next. A nil pace only lets others run.
 func (p *pace) after(n int) {
 	if p == nil {
 		runtime.Gosched()
@@ -39,25 +58,67 @@ func (p *pace) after(n int) {
 		return
 	}
 	p.moved.Store(0)
-	rest := time.Duration(p.rest.Load())
-	if rest == 0 {
-		rest = firstRest
-	}
 	begun := time.Now()
-	time.Sleep(rest)
-	p.rest.Store(int64(nextRest(rest, time.Since(begun)-rest)))
-}
-
-// nextRest returns the rest after one that ended late by so much. Where one rest in
-// thirty or so does, they stay as they are.
-func nextRest(rest, late time.Duration) time.Duration {
-	if late > lateRest {
-		return min(rest+rest/4, longRest)
+	due := p.book(begun)
+	if !due.After(begun) {
+		runtime.Gosched()
+		return
 	}
-	return max(rest-rest/128, shortRest)
+	time.Sleep(due.Sub(begun))
+	p.came(time.Since(due))
 }
 
-// A pacedReaderAt rests while what it reads is verified.
+// book gives the next turn away.
+func (p *pace) book(now time.Time) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now.Sub(p.next) > startAgain {
+		p.rate = fewestTurns
+		p.look(now)
+	} else if now.Sub(p.looked) >= lookEvery {
+		p.rate = min(max(p.rate*p.look(now), fewestTurns), mostTurns)
+	}
+	if p.next.Before(now) {
+		p.next = now
+	}
+	due := p.next
+	p.next = due.Add(time.Duration(float64(time.Second) / p.rate))
+	return due
+}
+
+// came is told how late a turn came.
+func (p *pace) came(late time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if late > lateBy {
+		p.tooLate++
+	} else {
+		p.inTime++
+	}
+}
+
+// look returns by how much there should be more turns, judging by what happened since
+// the last look.
+func (p *pace) look(now time.Time) float64 {
+	times, known := p.times()
+	busy, idle := times.busy-p.last.busy, times.idle-p.last.idle
+	late, all := p.tooLate, p.tooLate+p.inTime
+	p.looked, p.last, p.inTime, p.tooLate = now, times, 0, 0
+	switch {
+	case known && busy+idle > 0:
+		return growth(float64(busy) / float64(busy+idle) / mostBusy)
+	case all > 0:
+		return growth(float64(late) / float64(all) / fewLate)
+	}
+	return 1
+}
+
+// growth returns the factor for the turns at a load, of which 1 is as it should be.
+func growth(load float64) float64 {
+	return min(max(1/max(load, 0.01), 1/mostGrowth), mostGrowth)
+}
+
+// A pacedReaderAt waits for its turns while what it reads is verified.
 type pacedReaderAt struct {
 	io.ReaderAt
 	pace *pace

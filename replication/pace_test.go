@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// TestPace: rests come after every turn and become shorter on a machine where they
-// end in time; what somebody waits for does not rest.
+// TestPace: turns come at the rate, few to begin with and again after a while without
+// any; what somebody waits for does not wait itself.
 func TestPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var p pace
+		p := pace{times: func() (cpuTimes, bool) { return cpuTimes{}, false }}
 		move := func(turns int) time.Duration {
 			begun := time.Now()
 			for range 4 * turns {
@@ -18,12 +18,18 @@ func TestPace(t *testing.T) {
 			}
 			return time.Since(begun)
 		}
-		if got := move(1); got != firstRest {
-			t.Errorf("first turn rests for %v, want %v", got, firstRest)
+		time.Sleep(time.Hour)
+		few := 9 * time.Second / fewestTurns
+		if got := move(10); got < few-time.Millisecond || got > few+time.Millisecond {
+			t.Errorf("the first ten turns take %v, want %v", got, few)
 		}
-		move(1000)
-		if got := move(10); got != 10*shortRest {
-			t.Errorf("ten turns rest for %v when there is time to spare, want %v", got, 10*shortRest)
+		move(10_000) // all in time
+		if got := move(1000); got > 50*time.Millisecond {
+			t.Errorf("a thousand turns take %v when there is time to spare, want them fast", got)
+		}
+		time.Sleep(2 * startAgain)
+		if got := move(10); got < few-time.Millisecond {
+			t.Errorf("after a while without any ten turns take %v, want %v", got, few)
 		}
 		var awaited *pace
 		begun := time.Now()
@@ -34,28 +40,75 @@ func TestPace(t *testing.T) {
 	})
 }
 
-// TestNextRest: rests that end late become longer much faster than they shorten, and
-// neither is without bounds.
-func TestNextRest(t *testing.T) {
-	for _, tt := range []struct{ rest, late, want time.Duration }{
-		{time.Millisecond, lateRest + 1, 1250 * time.Microsecond},
-		{time.Millisecond, lateRest, time.Millisecond - time.Millisecond/128},
-		{longRest, time.Second, longRest},
-		{shortRest, 0, shortRest},
+// TestPaceOfBusyMachine: repair settles where the processors are as busy as they may
+// be, and goes on at the least rate on a machine where others need all of them.
+func TestPaceOfBusyMachine(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		others     float64 // share of the time
+		perTurn    float64 // seconds of a processor
+		least, all float64 // turns per second wanted
+	}{
+		{"idle", 0, 0.0005, 1600, 1800},
+		{"half busy", 0.5, 0.0005, 650, 750},
+		{"busy", 1, 0.0005, fewestTurns, fewestTurns},
 	} {
-		if got := nextRest(tt.rest, tt.late); got != tt.want {
-			t.Errorf("nextRest(%v, %v) = %v, want %v", tt.rest, tt.late, got, tt.want)
+		synctest.Test(t, func(t *testing.T) {
+			turns, begun := 0, time.Now()
+			p := pace{times: func() (cpuTimes, bool) {
+				all := time.Since(begun).Seconds()
+				busy := min(all, tt.others*all+tt.perTurn*float64(turns))
+				return cpuTimes{busy: uint64(1e6 * busy), idle: uint64(1e6 * (all - busy))}, true
+			}}
+			time.Sleep(2 * startAgain)
+			begun = time.Now()
+			for time.Since(begun) < 10*time.Second {
+				p.after(turn)
+				turns++
+			}
+			if p.rate < tt.least || p.rate > tt.all {
+				t.Errorf("%s: %.0f turns per second after 10 s, want %.0f to %.0f", tt.name, p.rate, tt.least, tt.all)
+			}
+		})
+	}
+}
+
+// TestPaceByLateness: where the system does not tell how busy it is, late turns do.
+func TestPaceByLateness(t *testing.T) {
+	for _, tt := range []struct {
+		late, all int
+		want      float64
+	}{
+		{0, 100, mostGrowth},
+		{100, 100, 1 / mostGrowth},
+		{1, 16, 1},
+		{0, 0, 1},
+	} {
+		p := pace{times: func() (cpuTimes, bool) { return cpuTimes{}, false }}
+		for i := range tt.all {
+			if i < tt.late {
+				p.came(lateBy + 1)
+			} else {
+				p.came(lateBy)
+			}
+		}
+		if got := p.look(time.Now()); got != tt.want {
+			t.Errorf("%d of %d turns late: %v times as many, want %v", tt.late, tt.all, got, tt.want)
 		}
 	}
-	rest := shortRest
-	for i := range 1000 { // one in twenty is late
-		late := time.Duration(0)
-		if i%20 == 0 {
-			late = time.Second
+}
+
+// TestCPUTimes: time passes for the processors too.
+func TestCPUTimes(t *testing.T) {
+	before, ok := readCPUTimes()
+	if !ok {
+		t.Log("this system does not tell")
+		return
+	}
+	for begun := time.Now(); time.Since(begun) < time.Minute; {
+		if now, ok := readCPUTimes(); !ok || now.busy > before.busy {
+			return
 		}
-		rest = nextRest(rest, late)
 	}
-	if rest < 10*firstRest/8 {
-		t.Errorf("with one rest in twenty too late it is %v, want it to be long", rest)
-	}
+	t.Errorf("a minute of work and the processors are still at %+v", before)
 }

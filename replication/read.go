@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"bytes"
 	"container/list"
 	"context"
 	"errors"
@@ -35,7 +36,7 @@ type Blob interface {
 }
 
 // Open returns the packed bytes of a blob in the established form: this node's
-// copy, else one streamed from a member that has it. ctx bounds the call only. The
+// copy, else one streamed from a member that has it, or remembered if it is small. ctx bounds the call only. The
 // error wraps catalog.ErrNotFound if the cluster has no such blob, and
 // catalog.ErrUnavailable if nobody who may hold it gave it: worth a retry.
 func (r *Replicator) Open(ctx context.Context, d catalog.Digest) (Blob, error) {
@@ -54,6 +55,9 @@ func (r *Replicator) Open(ctx context.Context, d catalog.Digest) (Blob, error) {
 			r.log.Warn("local copy not readable, asking others", "blob", d, "err", err)
 		}
 		r.Notify(d)
+	}
+	if data := r.memory.get(row); data != nil {
+		return keptBlob{bytes.NewReader(data)}, nil
 	}
 	return r.openRemote(ctx, row)
 }
@@ -117,6 +121,9 @@ func (r *Replicator) openRemote(ctx context.Context, row catalog.Blob) (Blob, er
 		err := b.identify(ctx)
 		if err == nil {
 			b.sources = append([]catalog.NodeID{src}, without(sources, src)...)
+			if data, err := b.block(0); err == nil && int64(len(data)) == row.Packed.Size && len(data) <= memoryMost {
+				r.memory.put(ctx, row, data)
+			}
 			return b, nil
 		}
 		b.Close()

@@ -147,7 +147,7 @@ func TestOpenFailsOver(t *testing.T) {
 // would contradict the entity tag.
 func TestOpenRefusesAnotherForm(t *testing.T) {
 	_, ns := idle(t)
-	b := raw(1, 10_000)
+	b := raw(1, 2<<20) // too large to be remembered
 	e := ns[0].push("a", b)
 	for _, n := range ns[1:] {
 		n.store.Remove(e.Digest)
@@ -206,5 +206,54 @@ func TestMaterialize(t *testing.T) {
 	c.honest(e.Digest)
 	if _, _, err := ns[0].r.Materialize(bg, catalog.Digest{9}); !errors.Is(err, catalog.ErrNotFound) {
 		t.Errorf("Materialize of an unknown blob = %v, want ErrNotFound", err)
+	}
+}
+
+// TestSmallBlobsAreRemembered: a small blob that a member gave is asked for once, and
+// is forgotten once there is doubt about it.
+func TestSmallBlobsAreRemembered(t *testing.T) {
+	_, ns := idle(t)
+	want := raw(1, 100_000)
+	e := ns[0].push("a", want)
+	var reader *testNode
+	for _, n := range ns {
+		if !n.store.Has(e.Digest) {
+			reader = n
+		}
+	}
+	silence := func(off bool) {
+		for _, n := range ns {
+			n.off.Store(off && n != reader)
+		}
+	}
+	read := func(d catalog.Digest, want []byte) error {
+		b, err := reader.r.Open(bg, d)
+		if err != nil {
+			return err
+		}
+		defer b.Close()
+		return rawOf(b, want)
+	}
+	silence(true)
+	if err := read(e.Digest, want); !errors.Is(err, catalog.ErrUnavailable) {
+		t.Fatalf("Open with no holder = %v, want ErrUnavailable", err)
+	}
+	silence(false)
+	if err := read(e.Digest, want); err != nil {
+		t.Fatal(err)
+	}
+	silence(true)
+	for range 3 {
+		if err := read(e.Digest, want); err != nil {
+			t.Errorf("the second time: %v", err)
+		}
+	}
+	reader.r.Suspect(e.Digest, errors.New("did not decode"))
+	if err := read(e.Digest, want); !errors.Is(err, catalog.ErrUnavailable) {
+		t.Errorf("Open after a doubt = %v, want ErrUnavailable", err)
+	}
+	silence(false)
+	if err := read(e.Digest, want); err != nil {
+		t.Error(err)
 	}
 }

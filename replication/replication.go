@@ -133,11 +133,12 @@ const (
 
 // A Replicator is one node's part in replication.
 type Replicator struct {
-	pace  pace // of repair
-	cfg   Config
-	store *blobstore.Store
-	log   *slog.Logger
-	queue *queue
+	pace   pace // of repair
+	memory *memory
+	cfg    Config
+	store  *blobstore.Store
+	log    *slog.Logger
+	queue  *queue
 
 	present  latest        // placement
 	formerly latest        // that of the layout before
@@ -201,7 +202,7 @@ func New(cfg Config) (*Replicator, error) {
 		return nil, fmt.Errorf("replication: scrub: %w", err)
 	}
 	return &Replicator{
-		cfg: cfg, store: cfg.Store, log: cfg.Logger, queue: q,
+		pace: pace{times: readCPUTimes}, memory: newMemory(memorySize), cfg: cfg, store: cfg.Store, log: cfg.Logger, queue: q,
 		pulls: make(chan struct{}, 2*cfg.Workers), large: make(chan struct{}, maxLarge),
 		wake: make(chan struct{}, 1), rescan: make(chan struct{}, 1), scrubNow: make(chan struct{}, 1), round: o,
 		idle: make(chan struct{}, 1), fresh: make(map[catalog.Digest]bool), flights: make(map[flightKey]*flight),
@@ -254,6 +255,7 @@ func (r *Replicator) Hurry() {
 // used again until it has been verified, and is replaced if it is damaged. It
 // never blocks.
 func (r *Replicator) Suspect(d catalog.Digest, err error) {
+	r.memory.forget(d)
 	if !r.store.Has(d) {
 		return
 	}

@@ -47,6 +47,9 @@ func (n *Node) runAudit(ctx context.Context) error {
 		others, members := n.askSteps(ctx), len(n.members())
 		log, contents := agreement(mine, others, members), agreement(rows, others, members)
 		settled, whole = max(settled, log.agreed), max(whole, contents.agreed)
+		if contents.backed {
+			n.compared.Store(true)
+		}
 		undecided := false
 		for _, a := range []opinion{log, contents} {
 			switch {
@@ -98,6 +101,7 @@ func (n *Node) askSteps(ctx context.Context) []api.PeerStatus {
 // An opinion is what the members' answers say of this node's catalog.
 type opinion struct {
 	agreed   uint64 // newest step at which every member has this node's hash
+	backed   bool   // at one of them a majority has
 	differs  string // where this node and others differ, for people; empty: nowhere
 	diverged bool   // a majority of the members agrees on something else
 	upheld   bool   // a majority has what this node has where they differ
@@ -123,6 +127,7 @@ func agreement(mine []api.CatalogHash, others []api.PeerStatus, members int) (a 
 		if same >= members {
 			a.agreed = max(a.agreed, h.Index)
 		}
+		a.backed = a.backed || same > members/2
 		for hash, k := range votes {
 			if a.diverged && k <= members/2 {
 				continue

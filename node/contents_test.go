@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,11 +17,13 @@ import (
 )
 
 // TestContents: members that hold the same rows say so, and one whose disk changed a
-// row that no command is going to read ends soon after its start.
+// row that no command is going to read ends soon after its start. Until then it takes
+// no key for unknown that the others know.
 func TestContents(t *testing.T) {
 	t.Parallel()
 	nodes := startCluster(t, 3)
-	nodes[0].push("app", breakpad(71, 100))
+	file := breakpad(71, 100)
+	nodes[0].push("app", file)
 	awaitHealthy(t, nodes...)
 
 	leader, others := leaderOf(t, nodes...)
@@ -45,6 +48,15 @@ func TestContents(t *testing.T) {
 	victim.halt()
 	flipVisible(t, victim)
 	victim.start()
+	served := map[int]int{} // answers by status
+	eventually(t, 40*time.Second, func() bool {
+		status, _ := victim.get(file.lookup())
+		served[status]++
+		return victim.stopping.Load()
+	}, func() string { return "a node with a flipped bit goes on" })
+	if served[http.StatusNotFound] > 0 || served[http.StatusOK] == 0 {
+		t.Errorf("a node that has lost the row of a key answers it with %v, by status, until it ends; want what the others have", served)
+	}
 	err := victim.ends(40 * time.Second)
 	if !errors.Is(err, catalog.ErrConflict) || !strings.Contains(err.Error(), "rows in this node's catalog file") || !strings.Contains(err.Error(), "2 of 3 members") {
 		t.Fatalf("Run of a node with a flipped bit = %v, want it contradicted by 2 of 3 members", err)
@@ -95,15 +107,15 @@ func TestContentAgreement(t *testing.T) {
 		want   opinion // differs: a part of it
 	}{
 		{"steps only", []api.PeerStatus{said("x"), said("y")}, opinion{}},
-		{"all agree", []api.PeerStatus{said("x", mine...), said("y", mine...)}, opinion{agreed: 2000}},
-		{"one not done", []api.PeerStatus{said("x", mine...), said("y", mine[1])}, opinion{agreed: 900}},
-		{"one other", []api.PeerStatus{said("x", content(2000, "c")), said("y", mine...)}, opinion{differs: "(1 of 3 members)", upheld: true}},
-		{"one other, one not done", []api.PeerStatus{said("x", content(2000, "c")), said("y", mine[1])}, opinion{differs: "(1 of 3 members)"}},
+		{"all agree", []api.PeerStatus{said("x", mine...), said("y", mine...)}, opinion{agreed: 2000, backed: true}},
+		{"one not done", []api.PeerStatus{said("x", mine...), said("y", mine[1])}, opinion{agreed: 900, backed: true}},
+		{"one other", []api.PeerStatus{said("x", content(2000, "c")), said("y", mine...)}, opinion{differs: "(1 of 3 members)", upheld: true, backed: true}},
+		{"one other, one not done", []api.PeerStatus{said("x", content(2000, "c")), said("y", mine[1])}, opinion{differs: "(1 of 3 members)", backed: true}},
 		{"two others", []api.PeerStatus{said("x", content(2000, "c")), said("y", content(2000, "c"))},
 			opinion{differs: "after log index 2000 the rows in this node's catalog file are not those of x, y (2 of 3 members)", diverged: true}},
 	} {
 		got := agreement(mine, tt.others, 3)
-		if got.diverged != tt.want.diverged || got.upheld != tt.want.upheld || !strings.Contains(got.differs, tt.want.differs) || (got.differs == "") != (tt.want.differs == "") || tt.want.differs == "" && got.agreed != tt.want.agreed {
+		if got.diverged != tt.want.diverged || got.upheld != tt.want.upheld || got.backed != tt.want.backed || !strings.Contains(got.differs, tt.want.differs) || (got.differs == "") != (tt.want.differs == "") || tt.want.differs == "" && got.agreed != tt.want.agreed {
 			t.Errorf("%s: agreement = %+v, want %+v", tt.name, got, tt.want)
 		}
 	}

@@ -253,12 +253,30 @@ func (n *Node) Locate(ctx context.Context, keys []symid.Key) (catalog.Candidate,
 	switch {
 	case err == nil && r.found:
 		return r.Candidate, nil
-	case err == nil:
+	case err == nil && n.mayMiss():
 		return catalog.Candidate{}, catalog.ErrNotFound
+	case err == nil:
+		return n.lookupCompared(ctx, index)
 	case errors.Is(err, errNobodySays):
 		return catalog.Candidate{}, err
 	}
 	return n.lookupElsewhere(ctx, index)
+}
+
+// mayMiss reports whether a miss in this node's catalog may be taken for one. Its file
+// may have lost the row while it was not running, as long as nobody has compared it; in
+// a smaller cluster nobody could tell who is right.
+func (n *Node) mayMiss() bool {
+	return n.compared.Load() || n.fsm.FeatureLevel() < 2 || len(n.members()) < 3
+}
+
+// lookupCompared has others confirm a miss.
+func (n *Node) lookupCompared(ctx context.Context, index []symid.IndexKey) (catalog.Candidate, error) {
+	c, err := n.lookupElsewhere(ctx, index)
+	if err == nil { // or committed since
+		n.doubted.Store(true)
+	}
+	return c, err
 }
 
 // A lookedUp is what a lookup came to.

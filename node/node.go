@@ -70,6 +70,7 @@ type Node struct {
 	drains    drainTable
 	damage    *damageLog
 	doubted   atomic.Bool // the catalog named a blob that it has no row of
+	compared  atomic.Bool // a majority has had the rows that this node has, since its start
 	leaving   atomic.Bool
 	stopping  atomic.Bool
 	memberMu  sync.Mutex // one change of the membership at a time

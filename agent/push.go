@@ -248,7 +248,7 @@ func (p *push) announce(ctx context.Context) ([]catalog.Digest, error) {
 func (p *push) commit(ctx context.Context) ([]catalog.Digest, error) {
 	var resp api.CommitResponse
 	p.committing = true
-	err := p.request(ctx, "commit package "+string(p.id), commitTimeout, func(ctx context.Context, s Server) (err error) {
+	err := p.request(ctx, "commit package "+string(p.id), commitTimeout+api.CommitTime(len(p.files)), func(ctx context.Context, s Server) (err error) {
 		resp, err = s.Commit(ctx, p.id, api.CommitRequest{Files: len(p.files)})
 		return err
 	})
@@ -284,7 +284,8 @@ func (p *push) keepLease(ctx context.Context) error {
 }
 
 // Time limits of one attempt. A leader may have to be elected first, and a commit
-// asks the holders of every blob; a node gives up by itself after 30 s.
+// asks the holders of every blob, for which there is time of its own; a node gives up
+// by itself after 30 s and that.
 const (
 	requestTimeout = 20 * time.Second
 	commitTimeout  = 40 * time.Second

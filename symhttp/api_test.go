@@ -13,6 +13,28 @@ import (
 	"symkeep/internal/catalog"
 )
 
+// TestCommitTime: every file of a package has its holders asked for it, so there is
+// more time for many.
+func TestCommitTime(t *testing.T) {
+	w := newWorld(t)
+	c := client(t, start(t, testConfig(), w.public(t)))
+	for _, tt := range []struct {
+		files int
+		want  time.Duration
+	}{{0, 0}, {60_000, time.Minute}, {1 << 40, catalog.MaxFiles * time.Millisecond}, {-1 << 40, 0}} {
+		begun := time.Now()
+		if _, err := c.Commit(t.Context(), packageID, api.CommitRequest{Files: tt.files}); err != nil {
+			t.Fatal(err)
+		}
+		want := testConfig().CallTimeout + tt.want
+		w.set(func() {
+			if got := w.deadline.Sub(begun); got < want || got > want+10*time.Second {
+				t.Errorf("a commit of %d files has %v, want %v", tt.files, got, want)
+			}
+		})
+	}
+}
+
 // TestCalls drives every route with the client that agents and operators use.
 func TestCalls(t *testing.T) {
 	w := newWorld(t)

@@ -97,11 +97,13 @@ func (a *agents) addFiles(ctx context.Context, rc *fasthttp.RequestCtx, id catal
 	return a.Ingest.AddFiles(ctx, id, r)
 }
 
-func (a *agents) commitPackage(ctx context.Context, rc *fasthttp.RequestCtx, id catalog.PackageID) (any, error) {
+func (a *agents) commitPackage(_ context.Context, rc *fasthttp.RequestCtx, id catalog.PackageID) (any, error) {
 	var r api.CommitRequest
 	if err := a.read(rc, &r); err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(a.base, a.cfg.CallTimeout+api.CommitTime(r.Files))
+	defer cancel()
 	return a.Ingest.CommitPackage(ctx, id, r)
 }
 

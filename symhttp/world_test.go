@@ -34,6 +34,7 @@ type world struct {
 	dir string
 
 	mu        sync.Mutex
+	deadline  time.Time // of the last commit
 	files     map[symid.IndexKey]catalog.Candidate
 	locateErr error
 	panics    bool
@@ -222,7 +223,8 @@ func (w *world) AddFiles(_ context.Context, id catalog.PackageID, r api.AddFiles
 	return api.AddFilesResponse{Lacking: []catalog.Digest{{1}}}, w.called("add %s %d %d", id, r.First, len(r.Files))
 }
 
-func (w *world) CommitPackage(_ context.Context, id catalog.PackageID, r api.CommitRequest) (api.CommitResponse, error) {
+func (w *world) CommitPackage(ctx context.Context, id catalog.PackageID, r api.CommitRequest) (api.CommitResponse, error) {
+	w.set(func() { w.deadline, _ = ctx.Deadline() })
 	return api.CommitResponse{State: catalog.StateCommitted, Index: 9}, w.called("commit %s %d", id, r.Files)
 }
 

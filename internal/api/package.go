@@ -52,6 +52,12 @@ type CommitRequest struct {
 	Files int `json:"files"`
 }
 
+// CommitTime is the time that a commit gets beside that of any other request: the
+// holders of every file are asked for it.
+func CommitTime(files int) time.Duration {
+	return time.Duration(min(max(files, 0), catalog.MaxFiles)) * time.Millisecond
+}
+
 // CommitResponse answers a CommitRequest. When Lacking is not empty nothing was
 // committed: upload those blobs again, then retry.
 type CommitResponse struct {

@@ -88,7 +88,7 @@ func (n *Node) copiesWithout(ids ...catalog.NodeID) int {
 // unneeded refuses to let a member go that blobs need: a living one for the number of
 // their copies, a dead one for the last.
 func (n *Node) unneeded(ctx context.Context, m catalog.Member) error {
-	if n.gone(m.ID) {
+	if n.isDead(ctx, m) {
 		return n.noLastCopies(ctx, m)
 	}
 	return n.dispensable(ctx, m)

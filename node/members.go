@@ -259,7 +259,7 @@ func (n *Node) replaced(ctx context.Context, m catalog.Member) (catalog.NodeID, 
 		if old.Name != m.Name || old.ID == m.ID {
 			continue
 		}
-		if member || !n.gone(old.ID) || n.answers(ctx, old) {
+		if member || !n.isDead(ctx, old) {
 			return "", fmt.Errorf("name %q belongs to member %s at %s, which is alive: start the node with another --name: %w",
 				m.Name, old.ID, old.PeerAddr, catalog.ErrConflict)
 		}
@@ -287,6 +287,12 @@ func (n *Node) answers(ctx context.Context, m catalog.Member) bool {
 	defer cancel()
 	st, err := n.peers.Status(ctx, n.peerAddr(m.ID, m.PeerAddr))
 	return err == nil && st.ID == m.ID
+}
+
+// isDead reports whether a member is gone and does not answer either: gossip may be cut
+// where the peer port is not.
+func (n *Node) isDead(ctx context.Context, m catalog.Member) bool {
+	return n.gone(m.ID) && !n.answers(ctx, m)
 }
 
 // gone reports whether gossip says that a node is dead or left. A node that gossip

@@ -107,7 +107,7 @@ func (n *Node) RemoveMember(ctx context.Context, r api.NodeRequest) error {
 }
 
 func (n *Node) removable(ctx context.Context, m catalog.Member) error {
-	if err := n.unneeded(ctx, m); err != nil || n.gone(m.ID) {
+	if err := n.unneeded(ctx, m); err != nil || n.isDead(ctx, m) {
 		return err
 	}
 	if !m.Draining && m.ID != n.id.Node {

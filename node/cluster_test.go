@@ -22,12 +22,20 @@ import (
 
 	"symkeep/internal/api"
 	"symkeep/internal/catalog"
+	"symkeep/internal/courier"
 )
 
 // The test program is its own validator child: see moody.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == moodyCommand {
 		os.Exit(moody(os.Args[2]))
+	}
+	if len(os.Args) > 1 && os.Args[1] == courierCommand {
+		if err := courier.Child(context.Background(), os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0") // children would sleep a second each
 	code := m.Run()
@@ -46,7 +54,10 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-const moodyCommand = "moody-validator"
+const (
+	moodyCommand   = "moody-validator"
+	courierCommand = "courier"
+)
 
 // moody is a validator child that does what the file says: "fine" or nothing is
 // the real thing.
@@ -125,7 +136,7 @@ func newTestNode(t *testing.T, name string) *testNode {
 	n.cfg = DefaultConfig()
 	n.cfg.DataDir, n.cfg.Name = filepath.Join(dir, "data"), name
 	n.cfg.HTTPAddr, n.cfg.PeerAddr, n.cfg.GossipAddr = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
-	n.cfg.ValidatorCommand = []string{exe, moodyCommand, n.mood}
+	n.cfg.ValidatorCommand, n.cfg.CourierCommand = []string{exe, moodyCommand, n.mood}, []string{exe, courierCommand}
 	n.cfg.DrainTimeout, n.cfg.CacheBytes = 2*time.Second, 1<<20
 	n.cfg.Disk.Ballast = -1
 	n.cfg.Logger = slog.New(slog.NewTextHandler(n.log, nil))

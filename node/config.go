@@ -43,6 +43,9 @@ type Config struct {
 
 	Version string // of the program, shown in status
 
+	// CourierCommand starts a process that moves the bytes of repair, at a low
+	// priority: the program and its arguments. Empty: the node does it itself.
+	CourierCommand []string
 	// ValidatorCommand starts a validator child: the program and its arguments.
 	ValidatorCommand []string
 	ValidatorMemory  int64         // bytes a validator child may use, default 2 GiB

@@ -24,6 +24,7 @@ import (
 	"symkeep/internal/api"
 	"symkeep/internal/blobstore"
 	"symkeep/internal/catalog"
+	"symkeep/internal/courier"
 	"symkeep/internal/gossip"
 	"symkeep/internal/notify"
 	"symkeep/internal/share"
@@ -69,8 +70,9 @@ type Node struct {
 	notable   notables
 	drains    drainTable
 	damage    *damageLog
-	doubted   atomic.Bool // the catalog named a blob that it has no row of
-	compared  atomic.Bool // a majority has had the rows that this node has, since its start
+	courier   *courier.Courier // nil: repair is done by this process
+	doubted   atomic.Bool      // the catalog named a blob that it has no row of
+	compared  atomic.Bool      // a majority has had the rows that this node has, since its start
 	leaving   atomic.Bool
 	stopping  atomic.Bool
 	memberMu  sync.Mutex // one change of the membership at a time
@@ -135,8 +137,14 @@ func New(cfg Config) (n *Node, err error) {
 	n.peers = api.NewPeerClient(n.ClusterID)
 	n.listener = newPeerListener(n.peerLn, n.ClusterID, n.log)
 	c := committed{n}
+	var carries replication.Courier
+	if len(cfg.CourierCommand) > 0 {
+		n.courier = courier.New(courier.Config{Command: cfg.CourierCommand, Cluster: n.ClusterID, Logger: n.log,
+			Addr: func(id catalog.NodeID) string { return n.peerAddr(id, "") }})
+		carries = n.courier
+	}
 	n.repl, err = replication.New(replication.Config{
-		Self: n.id.Node, Store: n.blobs, Catalog: c, Proposer: c, Peers: peers{n}, Logger: n.log,
+		Self: n.id.Node, Store: n.blobs, Catalog: c, Proposer: c, Peers: peers{n}, Courier: carries, Logger: n.log,
 		Alive:  func(id catalog.NodeID) bool { return !n.foundDead(id) },
 		Down:   n.longGone,
 		Synced: n.markSynced, LayoutSynced: n.markLayoutSynced, Damaged: n.copyDamaged,
@@ -410,6 +418,9 @@ func (n *Node) Close() error {
 	}
 	if n.peers != nil {
 		n.peers.Close()
+	}
+	if n.courier != nil {
+		n.courier.Close()
 	}
 	for _, ln := range []net.Listener{n.httpLn, n.peerLn} {
 		if ln != nil {

@@ -20,18 +20,18 @@ const (
 
 	lookEvery  = 100 * time.Millisecond // between looks at the processors
 	startAgain = time.Second            // after so long without a turn
-	mostBusy   = 0.85                   // share of the processors' time beyond which requests wait noticeably
+	mostBusy   = 0.88                   // share of the processors' time beyond which requests wait noticeably
 	mostGrowth = 1.5                    // of the turns, from one look to the next
 	lateBy     = 2 * time.Millisecond   // how late a turn may come on a machine with time to spare
 	fewLate    = 1.0 / 16               // of the turns
 )
 
-// A pace holds repair back while the machine is short of processor time, for
-// requests wait then too. The transfers share it and take turns, so many per second:
-// few to begin with, then as many as leave the processors some time, whoever it is
-// that needs them. Where the system does not tell how busy they are, turns that come
-// too late do.
-type pace struct {
+// A Pace holds repair back while the machine is short of processor time, for
+// requests wait then too, whatever its priority: the system copies and writes without
+// looking at it. The transfers share a Pace and take turns, so many per second: few to
+// begin with, then as many as leave the processors some time, whoever it is that needs
+// them. Where the system does not tell how busy they are, turns that come too late do.
+type Pace struct {
 	times func() (cpuTimes, bool)
 	moved atomic.Int64 // bytes in this turn
 
@@ -44,12 +44,15 @@ type pace struct {
 	tooLate int
 }
 
+// NewPace returns one for a process.
+func NewPace() *Pace { return &Pace{times: readCPUTimes} }
+
 // cpuTimes are what the processors have done since the system started, in any unit.
 type cpuTimes struct{ busy, idle uint64 }
 
-// after is told of bytes that were moved, and waits at the end of a turn for the
-// next. A nil pace only lets others run.
-func (p *pace) after(n int) {
+// After is told of bytes that were moved, and waits at the end of a turn for the
+// next. A nil Pace only lets others run.
+func (p *Pace) After(n int) {
 	if p == nil {
 		runtime.Gosched()
 		return
@@ -69,7 +72,7 @@ func (p *pace) after(n int) {
 }
 
 // book gives the next turn away.
-func (p *pace) book(now time.Time) time.Time {
+func (p *Pace) book(now time.Time) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if now.Sub(p.next) > startAgain {
@@ -87,7 +90,7 @@ func (p *pace) book(now time.Time) time.Time {
 }
 
 // came is told how late a turn came.
-func (p *pace) came(late time.Duration) {
+func (p *Pace) came(late time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if late > lateBy {
@@ -99,7 +102,7 @@ func (p *pace) came(late time.Duration) {
 
 // look returns by how much there should be more turns, judging by what happened since
 // the last look.
-func (p *pace) look(now time.Time) float64 {
+func (p *Pace) look(now time.Time) float64 {
 	times, known := p.times()
 	busy, idle := times.busy-p.last.busy, times.idle-p.last.idle
 	late, all := p.tooLate, p.tooLate+p.inTime
@@ -118,23 +121,23 @@ func growth(load float64) float64 {
 	return min(max(1/max(load, 0.01), 1/mostGrowth), mostGrowth)
 }
 
-// A pacedReaderAt waits for its turns while what it reads is verified.
-type pacedReaderAt struct {
+// A PacedReaderAt waits for its turns while what it reads is verified.
+type PacedReaderAt struct {
 	io.ReaderAt
-	pace *pace
+	Pace *Pace
 }
 
 // ReadAt implements io.ReaderAt.
-func (r pacedReaderAt) ReadAt(b []byte, off int64) (int, error) {
+func (r PacedReaderAt) ReadAt(b []byte, off int64) (int, error) {
 	n, err := r.ReaderAt.ReadAt(b, off)
-	r.pace.after(n)
+	r.Pace.After(n)
 	return n, err
 }
 
 // paceOf returns the pace of what is moved for that purpose; nil if somebody waits.
-func (r *Replicator) paceOf(why purpose) *pace {
+func (r *Replicator) paceOf(why purpose) *Pace {
 	if why == awaited {
 		return nil
 	}
-	return &r.pace
+	return r.pace
 }

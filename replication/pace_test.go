@@ -10,11 +10,11 @@ import (
 // any; what somebody waits for does not wait itself.
 func TestPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := pace{times: func() (cpuTimes, bool) { return cpuTimes{}, false }}
+		p := Pace{times: func() (cpuTimes, bool) { return cpuTimes{}, false }}
 		move := func(turns int) time.Duration {
 			begun := time.Now()
 			for range 4 * turns {
-				p.after(turn / 4)
+				p.After(turn / 4)
 			}
 			return time.Since(begun)
 		}
@@ -31,9 +31,9 @@ func TestPace(t *testing.T) {
 		if got := move(10); got < few-time.Millisecond {
 			t.Errorf("after a while without any ten turns take %v, want %v", got, few)
 		}
-		var awaited *pace
+		var awaited *Pace
 		begun := time.Now()
-		awaited.after(100 * turn)
+		awaited.After(100 * turn)
 		if got := time.Since(begun); got != 0 {
 			t.Errorf("what is awaited rests for %v, want not at all", got)
 		}
@@ -49,13 +49,13 @@ func TestPaceOfBusyMachine(t *testing.T) {
 		perTurn    float64 // seconds of a processor
 		least, all float64 // turns per second wanted
 	}{
-		{"idle", 0, 0.0005, 1600, 1800},
-		{"half busy", 0.5, 0.0005, 650, 750},
+		{"idle", 0, 0.0005, 1700, 1820},
+		{"half busy", 0.5, 0.0005, 720, 800},
 		{"busy", 1, 0.0005, fewestTurns, fewestTurns},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			turns, begun := 0, time.Now()
-			p := pace{times: func() (cpuTimes, bool) {
+			p := Pace{times: func() (cpuTimes, bool) {
 				all := time.Since(begun).Seconds()
 				busy := min(all, tt.others*all+tt.perTurn*float64(turns))
 				return cpuTimes{busy: uint64(1e6 * busy), idle: uint64(1e6 * (all - busy))}, true
@@ -63,7 +63,7 @@ func TestPaceOfBusyMachine(t *testing.T) {
 			time.Sleep(2 * startAgain)
 			begun = time.Now()
 			for time.Since(begun) < 10*time.Second {
-				p.after(turn)
+				p.After(turn)
 				turns++
 			}
 			if p.rate < tt.least || p.rate > tt.all {
@@ -84,7 +84,7 @@ func TestPaceByLateness(t *testing.T) {
 		{1, 16, 1},
 		{0, 0, 1},
 	} {
-		p := pace{times: func() (cpuTimes, bool) { return cpuTimes{}, false }}
+		p := Pace{times: func() (cpuTimes, bool) { return cpuTimes{}, false }}
 		for i := range tt.all {
 			if i < tt.late {
 				p.came(lateBy + 1)

@@ -209,7 +209,7 @@ func (r *Replicator) fetch(ctx context.Context, st *blobstore.Staging, t transfe
 		offset += n
 		if err == nil {
 			var info cab.Info
-			if info, err = check(ctx, st, w, r.paceOf(t.why)); err == nil {
+			if info, err = r.check(ctx, st, t); err == nil {
 				return info, nil
 			}
 			if !alone && mixed > 1 {
@@ -276,51 +276,39 @@ func (r *Replicator) window(ctx context.Context, st *blobstore.Staging, t transf
 			return 0, err
 		}
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stall := time.AfterFunc(r.toBegin(), cancel)
-	defer stall.Stop()
-	body, total, err := r.cfg.Peers.Fetch(ctx, src, w.Digest, offset, n)
-	if err != nil {
-		return 0, err
+	p := Part{Digest: w.Digest, Total: w.Packed.Size, Offset: offset, Bytes: n, Path: st.Path(), Begin: r.toBegin(), Stall: r.cfg.Stall}
+	if r.cfg.Courier != nil && t.leisurely() {
+		copied, err := r.send(ctx, st, t, src, p)
+		if !errors.Is(err, ErrNoCourier) {
+			return copied, err
+		}
 	}
-	defer body.Close()
-	stall.Reset(r.cfg.Stall)
-	if total != w.Packed.Size {
-		return 0, errOtherCopy
+	fetch := func(ctx context.Context, d catalog.Digest, offset, n int64) (io.ReadCloser, int64, error) {
+		return r.cfg.Peers.Fetch(ctx, src, d, offset, n)
 	}
-	dst := io.NewOffsetWriter(st, offset)
-	copied, err := io.Copy(dst, io.LimitReader(&movingReader{r: body, timer: stall, every: r.cfg.Stall, pace: r.paceOf(t.why)}, n))
-	if err == nil && copied < n {
-		err = fmt.Errorf("%d of %d bytes from offset %d: %w", copied, n, offset, io.ErrUnexpectedEOF)
-	}
-	return copied, err
+	return p.Copy(ctx, fetch, st, r.paceOf(t.why).After)
 }
 
-// movingReader puts the stall timer off whenever bytes arrive.
-type movingReader struct {
-	r     io.Reader
-	timer *time.Timer
-	every time.Duration
-	pace  *pace // nil: nothing else matters more
-}
-
-// Read implements io.Reader.
-func (m *movingReader) Read(p []byte) (int, error) {
-	n, err := m.r.Read(p)
-	if n > 0 {
-		m.timer.Reset(m.every)
+// verify reads what is staged.
+func (r *Replicator) verify(ctx context.Context, st *blobstore.Staging, t transfer) (cab.Info, error) {
+	if r.cfg.Courier != nil && t.leisurely() {
+		leisure, cancel := t.whileLeisurely(ctx)
+		defer cancel()
+		info, err := r.cfg.Courier.Verify(leisure, st.Path(), t.want.Packed.Size)
+		if !errors.Is(err, ErrNoCourier) && (err == nil || ctx.Err() != nil || t.leisurely()) {
+			return info, err
+		}
 	}
-	m.pace.after(n)
-	return n, err
+	return cab.Verify(ctx, PacedReaderAt{st, r.paceOf(t.why)}, t.want.Packed.Size)
 }
 
 // check verifies the staged bytes to be the packed form.
-func check(ctx context.Context, st *blobstore.Staging, w Wanted, p *pace) (cab.Info, error) {
+func (r *Replicator) check(ctx context.Context, st *blobstore.Staging, t transfer) (cab.Info, error) {
+	w := t.want
 	if err := st.Truncate(w.Packed.Size); err != nil {
 		return cab.Info{}, err
 	}
-	info, err := cab.Verify(ctx, pacedReaderAt{st, p}, w.Packed.Size)
+	info, err := r.verify(ctx, st, t)
 	if err != nil {
 		return cab.Info{}, err
 	}

@@ -94,6 +94,7 @@ type Config struct {
 	Catalog  Catalog
 	Proposer Proposer
 	Peers    Peers
+	Courier  Courier // of repair; nil: this process moves its bytes
 
 	// Alive is a hint whether a member answers now; nil means all do. Members that
 	// do not are asked last.
@@ -133,7 +134,7 @@ const (
 
 // A Replicator is one node's part in replication.
 type Replicator struct {
-	pace   pace // of repair
+	pace   *Pace // of repair
 	memory *memory
 	cfg    Config
 	store  *blobstore.Store
@@ -202,7 +203,7 @@ func New(cfg Config) (*Replicator, error) {
 		return nil, fmt.Errorf("replication: scrub: %w", err)
 	}
 	return &Replicator{
-		pace: pace{times: readCPUTimes}, memory: newMemory(memorySize), cfg: cfg, store: cfg.Store, log: cfg.Logger, queue: q,
+		pace: NewPace(), memory: newMemory(memorySize), cfg: cfg, store: cfg.Store, log: cfg.Logger, queue: q,
 		pulls: make(chan struct{}, 2*cfg.Workers), large: make(chan struct{}, maxLarge),
 		wake: make(chan struct{}, 1), rescan: make(chan struct{}, 1), scrubNow: make(chan struct{}, 1), round: o,
 		idle: make(chan struct{}, 1), fresh: make(map[catalog.Digest]bool), flights: make(map[flightKey]*flight),

@@ -110,8 +110,7 @@ func completeConfig(flags *pflag.FlagSet, given nodeFlags, cfg *node.Config) err
 		return err
 	}
 	cfg.Logger, cfg.Version, cfg.Exit = log, buildVersion(), os.Exit
-	cfg.ValidatorCommand = []string{self, validateCommandName}
-	cfg.Exit = os.Exit
+	cfg.ValidatorCommand, cfg.CourierCommand = []string{self, validateCommandName}, []string{self, courierCommandName}
 	return nil
 }
 

@@ -34,7 +34,7 @@ func newRootCommand(stdout, stderr io.Writer, lookup func(string) (string, bool)
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return applySettings(cmd, lookup) }
 
 	env := ops.Env{Stdout: stdout, Stderr: stderr, User: currentUser(), Now: time.Now, Offline: offline{}}
-	root.AddCommand(newNodeCommand(), newValidateCommand(), newPushCommand(env), newCheckCommand(env), newVersionCommand(env))
+	root.AddCommand(newNodeCommand(), newValidateCommand(), newCourierCommand(), newPushCommand(env), newCheckCommand(env), newVersionCommand(env))
 	root.AddCommand(ops.Commands(env)...)
 	return root
 }

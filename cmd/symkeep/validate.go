@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"symkeep/internal/courier"
 	"symkeep/node"
 	"symkeep/ops"
 )
@@ -21,6 +22,21 @@ func newValidateCommand() *cobra.Command {
 		Args:   ops.Args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return node.ValidateChild(cmd.Context(), os.Stdin, os.Stdout)
+		},
+	}
+}
+
+// courierCommandName is the hidden command a node runs to move the bytes of repair.
+const courierCommandName = "courier-child"
+
+func newCourierCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    courierCommandName,
+		Short:  "copy blobs as asked on standard input (run by a node)",
+		Hidden: true,
+		Args:   ops.Args(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return courier.Child(cmd.Context(), os.Stdin, os.Stdout)
 		},
 	}
 }

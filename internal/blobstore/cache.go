@@ -156,7 +156,7 @@ func (c *Cache) store(d catalog.Digest, size int64, write func(io.Writer) error)
 	tmp := filepath.Join(c.dir, "tmp-"+randomName())
 	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 	if err != nil {
-		return fullError(err)
+		return FullError(err)
 	}
 	defer func() {
 		if err != nil {
@@ -170,7 +170,7 @@ func (c *Cache) store(d catalog.Digest, size int64, write func(io.Writer) error)
 		err = cerr
 	}
 	if err != nil {
-		return fullError(err)
+		return FullError(err)
 	}
 	if got := catalog.Digest(h.Sum(nil)); lw.left != 0 || got != d {
 		return fmt.Errorf("got %d bytes with SHA-256 %s, wanted %d with %s", size-lw.left, got, size, d)

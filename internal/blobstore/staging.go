@@ -51,13 +51,13 @@ func (s *Store) CreateFor(use Use, rawSize int64) (*Staging, error) {
 	f, err := s.fs.Create(path)
 	if err != nil {
 		space.release()
-		return nil, fmt.Errorf("stage: %w", fullError(err))
+		return nil, fmt.Errorf("stage: %w", FullError(err))
 	}
 	return &Staging{s: s, f: f, path: path, space: space}, nil
 }
 
-// fullError makes a full disk known as such.
-func fullError(err error) error {
+// FullError makes an error of a full disk wrap catalog.ErrFull.
+func FullError(err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return fmt.Errorf("%w: %w", catalog.ErrFull, err)
 	}
@@ -90,17 +90,30 @@ func (st *Staging) WriteAt(p []byte, off int64) (int, error) {
 		err = st.f.Sync()
 	}
 	if err != nil {
-		st.err = fmt.Errorf("stage: %w", fullError(err))
+		st.err = fmt.Errorf("stage: %w", FullError(err))
 		return n, st.err
 	}
 	return n, nil
+}
+
+// Wrote tells of bytes that another process wrote and synced, up to an offset, or of
+// its error, which is final. It returns the final error, if there is one.
+func (st *Staging) Wrote(end int64, err error) error {
+	if end > st.end {
+		st.space.use(end - st.end)
+		st.end = end
+	}
+	if err != nil && st.err == nil {
+		st.err = fmt.Errorf("stage: %w", FullError(err))
+	}
+	return st.err
 }
 
 // Truncate sets the size of the file.
 func (st *Staging) Truncate(size int64) error {
 	if st.err == nil {
 		if err := st.f.Truncate(size); err != nil {
-			st.err = fmt.Errorf("stage: %w", fullError(err))
+			st.err = fmt.Errorf("stage: %w", FullError(err))
 		}
 	}
 	return st.err
@@ -179,7 +192,7 @@ func (st *Staging) finish(e Entry, rule onConflict) (Entry, error) {
 		return Entry{}, fmt.Errorf("blob %s: %d bytes staged, %d announced: %w", e.Digest, st.end, e.Packed.Size, cab.ErrCorrupt)
 	}
 	if err := st.f.Sync(); err != nil {
-		return Entry{}, fmt.Errorf("blob %s: sync: %w", e.Digest, fullError(err))
+		return Entry{}, fmt.Errorf("blob %s: sync: %w", e.Digest, FullError(err))
 	}
 	fault.Point("blob-synced")
 	return st.s.adopt(st, e, rule)
@@ -197,7 +210,7 @@ func (s *Store) adopt(st *Staging, e Entry, rule onConflict) (Entry, error) {
 	}
 	if found { // between the two writes below, the index must not vouch for the old bytes
 		if err := s.index.update(change{digest: e.Digest}); err != nil {
-			return Entry{}, fmt.Errorf("blob %s: local index: %w", e.Digest, fullError(err))
+			return Entry{}, fmt.Errorf("blob %s: local index: %w", e.Digest, FullError(err))
 		}
 	}
 	e.StoredAt = s.now()
@@ -207,7 +220,7 @@ func (s *Store) adopt(st *Staging, e Entry, rule onConflict) (Entry, error) {
 		if err := s.fs.Remove(s.blobPath(e.Digest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			s.log.Warn("blob file not removed after a failed commit", "blob", e.Digest, "err", err)
 		}
-		return Entry{}, fmt.Errorf("blob %s: %w", e.Digest, fullError(err))
+		return Entry{}, fmt.Errorf("blob %s: %w", e.Digest, FullError(err))
 	}
 	return e, nil
 }

@@ -17,11 +17,13 @@ var ranks = map[string]int{
 
 	"raftfsm": 3, "replication": 3, "symhttp": 3, "agent": 3,
 
-	"node": 4, "ops": 4,
-	"cmd": 5,
-	"e2e": 6,
+	"internal/courier": 4,
 
-	"internal/lint": 7,
+	"node": 5, "ops": 5,
+	"cmd": 6,
+	"e2e": 7,
+
+	"internal/lint": 8,
 }
 
 // doors are the only rooms that may import a dependency.

@@ -23,9 +23,20 @@ type PeerClient struct {
 // NewPeerClient returns a client of one cluster's members; cluster is asked at
 // each new connection and is empty while the node has none.
 func NewPeerClient(cluster func() catalog.ClusterID) *PeerClient {
+	return NewSlowPeerClient(cluster, 0)
+}
+
+// NewSlowPeerClient returns a PeerClient to which members send at most ahead bytes
+// before they are read, so that they do not give it the time that others wait for; 0
+// leaves that to the system.
+func NewSlowPeerClient(cluster func() catalog.ClusterID, ahead int) *PeerClient {
 	t := &http.Transport{
 		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
-			return DialPeer(ctx, addr, PeerHTTP, cluster())
+			conn, err := DialPeer(ctx, addr, PeerHTTP, cluster())
+			if tcp, ok := conn.(*net.TCPConn); ok && ahead > 0 {
+				_ = tcp.SetReadBuffer(ahead) // it is for others' sake
+			}
+			return conn, err
 		},
 		MaxIdleConnsPerHost: 64,
 		IdleConnTimeout:     60 * time.Second,

@@ -16,13 +16,16 @@ import (
 	"symkeep/replication"
 )
 
+// ahead is how many bytes members may send before they are read.
+const ahead = 256 << 10
+
 // Child is the whole life of a process that moves bytes for a node: it does
 // what it is asked for over in and answers over out, until in ends.
 func Child(ctx context.Context, in io.Reader, out io.WriteCloser) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	w := &work{ctx: ctx, pace: replication.NewPace(), running: map[uint64]context.CancelCauseFunc{}, called: map[uint64]bool{}}
-	w.peers = api.NewPeerClient(func() catalog.ClusterID { return *w.cluster.Load() })
+	w.peers = api.NewSlowPeerClient(func() catalog.ClusterID { return *w.cluster.Load() }, ahead)
 	defer w.peers.Close()
 	s := rpc.NewServer()
 	if err := s.RegisterName(service, Methods{w}); err != nil {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -90,11 +91,11 @@ func testResume(t *testing.T, n *testNode) {
 	_, err := n.c.Upload(t.Context(), id, f.digest(), acked-1, size, bytes.NewReader(f.bytes[acked-1:]))
 	wantError(t, "upload from another offset", err, catalog.ErrConflict)
 	var r catalog.Receipt
-	eventually(t, 5*time.Second, func() bool { // as an agent does while the server still reads what was on the way
+	eventually(t, 20*time.Second, func() bool { // as an agent does while the server still reads what was on the way
 		if acked, _, err = n.c.UploadOffset(t.Context(), id, f.digest()); err == nil {
 			r, err = n.c.Upload(t.Context(), id, f.digest(), acked, size, bytes.NewReader(f.bytes[acked:]))
 		}
-		return !errors.Is(err, catalog.ErrConflict)
+		return !worthRetry(err)
 	}, func() string { return fmt.Sprintf("the rest from %d on is refused: %v", acked, err) })
 	if err != nil || r.Digest != f.digest() || r.RawSize != size || len(r.Holders) != 1 {
 		t.Fatalf("upload of the rest = %+v, %v", r, err)
@@ -104,6 +105,14 @@ func testResume(t *testing.T, n *testNode) {
 		t.Fatalf("package is %s, want good", st.State)
 	}
 	n.serves(f)
+}
+
+// worthRetry reports whether an agent uploads again. A server that answers before the
+// body has come closes the connection, and a client that sends already, because the
+// machine was slow, may find it reset before it reads the answer.
+func worthRetry(err error) bool {
+	return errors.Is(err, catalog.ErrConflict) || errors.Is(err, catalog.ErrUnavailable) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 type failing struct{ err error }
@@ -136,7 +145,7 @@ func testOneBlobTwice(t *testing.T, n *testNode) {
 	size := int64(len(f.bytes))
 	first, second := n.open("twice 1", f), n.open("twice 2", f)
 	persist := func(id catalog.PackageID, err error) error { // what agents do
-		for errors.Is(err, catalog.ErrConflict) || errors.Is(err, catalog.ErrUnavailable) {
+		for worthRetry(err) {
 			var acked int64
 			if acked, _, err = n.c.UploadOffset(t.Context(), id, f.digest()); err == nil && acked < size {
 				_, err = n.c.Upload(t.Context(), id, f.digest(), acked, size, bytes.NewReader(f.bytes[acked:]))

@@ -107,7 +107,10 @@ func (n *Node) RemoveMember(ctx context.Context, r api.NodeRequest) error {
 }
 
 func (n *Node) removable(ctx context.Context, m catalog.Member) error {
-	if err := n.unneeded(ctx, m); err != nil || n.isDead(ctx, m) {
+	if n.isDead(ctx, m) {
+		return n.noLastCopies(ctx, m)
+	}
+	if err := n.dispensable(ctx, m); err != nil {
 		return err
 	}
 	if !m.Draining && m.ID != n.id.Node {

@@ -2,42 +2,16 @@ package replication
 
 import (
 	"context"
-	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"testing"
 
-	"symkeep/internal/cab"
+	"symkeep/internal/cab/cabtest"
 	"symkeep/internal/catalog"
 )
 
-// packedBlob returns the packed bytes of about that many random ones, and their row.
+// packedBlob returns the packed bytes of so many random ones, and their row.
 func packedBlob(t *testing.T, seed uint64, size int) (catalog.Blob, []byte) {
 	t.Helper()
-	f, err := os.Create(filepath.Join(t.TempDir(), "blob"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	w, err := cab.NewWriter(f, cab.Options{RawSize: int64(size), Name: "a", Workers: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw, rnd := make([]byte, size), rand.New(rand.NewPCG(seed, 0))
-	for i := range raw {
-		raw[i] = byte(rnd.Uint32())
-	}
-	if _, err := w.Write(raw); err != nil {
-		t.Fatal(err)
-	}
-	info, err := w.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := os.ReadFile(f.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
+	info, data := cabtest.Random(t, seed, size)
 	return catalog.Blob{Digest: info.RawSHA256, Packed: catalog.Packed{
 		SHA256: info.PackedSHA256, Size: info.PackedSize, Container: catalog.Container(info.Container)}}, data
 }

@@ -134,9 +134,9 @@ func (r PacedReaderAt) ReadAt(b []byte, off int64) (int, error) {
 	return n, err
 }
 
-// paceOf returns the pace of what is moved for that purpose; nil if somebody waits.
-func (r *Replicator) paceOf(why purpose) *Pace {
-	if why == awaited {
+// paceOf returns the pace of a transfer, nil if somebody waits for it.
+func (r *Replicator) paceOf(t transfer) *Pace {
+	if !t.leisurely() {
 		return nil
 	}
 	return r.pace

@@ -286,7 +286,7 @@ func (r *Replicator) window(ctx context.Context, st *blobstore.Staging, t transf
 	fetch := func(ctx context.Context, d catalog.Digest, offset, n int64) (io.ReadCloser, int64, error) {
 		return r.cfg.Peers.Fetch(ctx, src, d, offset, n)
 	}
-	return p.Copy(ctx, fetch, st, r.paceOf(t.why).After)
+	return p.Copy(ctx, fetch, st, r.paceOf(t).After)
 }
 
 // verify reads what is staged.
@@ -299,7 +299,7 @@ func (r *Replicator) verify(ctx context.Context, st *blobstore.Staging, t transf
 			return info, err
 		}
 	}
-	return cab.Verify(ctx, PacedReaderAt{st, r.paceOf(t.why)}, t.want.Packed.Size)
+	return cab.Verify(ctx, PacedReaderAt{st, r.paceOf(t)}, t.want.Packed.Size)
 }
 
 // check verifies the staged bytes to be the packed form.

@@ -36,9 +36,10 @@ type Blob interface {
 }
 
 // Open returns the packed bytes of a blob in the established form: this node's
-// copy, else one streamed from a member that has it, or remembered if it is small. ctx bounds the call only. The
-// error wraps catalog.ErrNotFound if the cluster has no such blob, and
-// catalog.ErrUnavailable if nobody who may hold it gave it: worth a retry.
+// copy, else one streamed from a member that has it, or remembered if it is small.
+// ctx bounds the call only. The error wraps catalog.ErrNotFound if the cluster has no
+// such blob, and catalog.ErrUnavailable if nobody who may hold it gave it: worth a
+// retry.
 func (r *Replicator) Open(ctx context.Context, d catalog.Digest) (Blob, error) {
 	row, err := r.stored(d)
 	if err != nil {

@@ -342,7 +342,7 @@ func (r *Replicator) bring(ctx context.Context, row catalog.Blob) (*fact, error)
 	if r.view().rankOf(row) == rankMoves {
 		why = balancing
 	}
-	r.paceOf(why).After(turn) // a small blob costs as much
+	r.pace.After(turn) // a small blob costs as much
 	e, err := r.pull(ctx, Wanted{row.Digest, row.RawSize, row.Packed}, r.sources(row), why)
 	if err == nil {
 		r.log.Debug("blob brought here", "blob", row.Digest, "bytes", e.Packed.Size, "took", time.Since(start))

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -24,6 +23,7 @@ import (
 
 	"symkeep/internal/api"
 	"symkeep/internal/cab"
+	"symkeep/internal/cab/cabtest"
 	"symkeep/internal/catalog"
 	"symkeep/internal/courier"
 	"symkeep/replication"
@@ -80,6 +80,13 @@ func startMember(t *testing.T, h http.HandlerFunc) *member {
 	return m
 }
 
+// gives returns what a member does that has the packed bytes.
+func gives(data []byte) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
+	}
+}
+
 func newCourier(t *testing.T, m *member) *courier.Courier {
 	t.Helper()
 	exe, err := os.Executable()
@@ -93,36 +100,6 @@ func newCourier(t *testing.T, m *member) *courier.Courier {
 	})
 	t.Cleanup(c.Close)
 	return c
-}
-
-// packed returns a packed blob of about that many random bytes.
-func packed(t *testing.T, size int) (cab.Info, []byte) {
-	t.Helper()
-	f, err := os.Create(filepath.Join(t.TempDir(), "packed"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	w, err := cab.NewWriter(f, cab.Options{RawSize: int64(size), Name: "a", Workers: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw, rnd := make([]byte, size), rand.New(rand.NewPCG(1, 2))
-	for i := range raw {
-		raw[i] = byte(rnd.Uint32())
-	}
-	if _, err := w.Write(raw); err != nil {
-		t.Fatal(err)
-	}
-	info, err := w.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := os.ReadFile(f.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return info, data
 }
 
 func emptyFile(t *testing.T) string {
@@ -141,10 +118,8 @@ func part(info cab.Info, path string, offset, n int64) replication.Part {
 
 // TestMoves: parts arrive at their places and verify, in one process of low priority.
 func TestMoves(t *testing.T) {
-	info, data := packed(t, 3<<20)
-	m := startMember(t, func(w http.ResponseWriter, r *http.Request) {
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
-	})
+	info, data := cabtest.Random(t, 1, 3<<20)
+	m := startMember(t, gives(data))
 	c := newCourier(t, m)
 	path := emptyFile(t)
 	half := info.PackedSize / 2
@@ -185,12 +160,9 @@ func TestMoves(t *testing.T) {
 // TestErrors: those of the member and those of the file are told apart, and neither
 // ends the process.
 func TestErrors(t *testing.T) {
-	info, data := packed(t, 100_000)
+	info, data := cabtest.Random(t, 1, 100_000)
 	m := startMember(t, nil)
 	c := newCourier(t, m)
-	whole := func(w http.ResponseWriter, r *http.Request) {
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
-	}
 	for _, tt := range []struct {
 		name   string
 		handle http.HandlerFunc
@@ -200,17 +172,15 @@ func TestErrors(t *testing.T) {
 		want   error
 	}{
 		{name: "has none", handle: func(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) }, want: catalog.ErrNotFound},
-		{name: "another form", handle: func(w http.ResponseWriter, r *http.Request) {
-			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data[:len(data)-1]))
-		}, want: catalog.ErrConflict},
+		{name: "another form", handle: gives(data[:len(data)-1]), want: catalog.ErrConflict},
 		{name: "cut short", handle: func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Range", fmt.Sprintf("bytes 0-%d/%d", len(data)-1, len(data)))
 			w.Header().Set("Content-Length", strconv.Itoa(len(data)))
 			w.WriteHeader(http.StatusPartialContent)
 			w.Write(data[:5000])
 		}, copied: 5000},
-		{name: "no file", handle: whole, path: "/nowhere/at/all", file: true},
-		{name: "full disk", handle: whole, path: "/dev/full", file: true, want: catalog.ErrFull},
+		{name: "no file", handle: gives(data), path: "/nowhere/at/all", file: true},
+		{name: "full disk", handle: gives(data), path: "/dev/full", file: true, want: catalog.ErrFull},
 	} {
 		m.handle(tt.handle)
 		path := tt.path
@@ -238,7 +208,7 @@ func TestErrors(t *testing.T) {
 // TestCalledOff: a job that is called off ends soon, also in a process that has to be
 // killed for it.
 func TestCalledOff(t *testing.T) {
-	info, data := packed(t, 100_000)
+	info, data := cabtest.Random(t, 1, 100_000)
 	asked := make(chan struct{}, 2)
 	m := startMember(t, func(w http.ResponseWriter, r *http.Request) {
 		asked <- struct{}{}
@@ -265,9 +235,7 @@ func TestCalledOff(t *testing.T) {
 			t.Errorf("process stopped: %v, gone: %v", stopped, gone)
 		}
 	}
-	m.handle(func(w http.ResponseWriter, r *http.Request) {
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
-	})
+	m.handle(gives(data))
 	if n, err := c.Fetch(t.Context(), "n2", part(info, emptyFile(t), 0, info.PackedSize)); err != nil || n != info.PackedSize {
 		t.Errorf("Fetch after that = %d, %v, want %d bytes", n, err, info.PackedSize)
 	}
@@ -275,7 +243,7 @@ func TestCalledOff(t *testing.T) {
 
 // TestProcessDies: its jobs fail and may be tried again.
 func TestProcessDies(t *testing.T) {
-	info, data := packed(t, 100_000)
+	info, data := cabtest.Random(t, 1, 100_000)
 	asked := make(chan struct{}, 1)
 	m := startMember(t, func(w http.ResponseWriter, r *http.Request) {
 		asked <- struct{}{}
@@ -293,9 +261,7 @@ func TestProcessDies(t *testing.T) {
 	if err := <-done; !errors.Is(err, catalog.ErrUnavailable) {
 		t.Errorf("Fetch by a process that was killed = %v, want ErrUnavailable", err)
 	}
-	m.handle(func(w http.ResponseWriter, r *http.Request) {
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
-	})
+	m.handle(gives(data))
 	if _, err := c.Fetch(t.Context(), "n2", part(info, path, 0, info.PackedSize)); err != nil {
 		t.Errorf("Fetch after that = %v", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io/fs"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -15,6 +16,7 @@ import (
 	"symkeep/internal/catalog"
 	"symkeep/internal/fault"
 	"symkeep/internal/gossip"
+	"symkeep/internal/symid"
 	"symkeep/raftfsm"
 )
 
@@ -290,11 +292,15 @@ func (n *Node) proposeReports(ctx context.Context, id catalog.PackageID, token u
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	level := n.fsm.FeatureLevel() // it may only rise
 	for len(reports) > 0 {
 		var chunk []catalog.FileReport
 		for size := 0; len(reports) > 0; reports = reports[1:] {
 			r := reports[0]
 			r.Findings = nil
+			if level < raftfsm.FeatureKnow {
+				r.Quality, r.Keys = nil, plainKeys(r.Keys)
+			}
 			if size += encodedSize(r); size > reportBytes && len(chunk) > 0 {
 				break
 			}
@@ -305,6 +311,11 @@ func (n *Node) proposeReports(ctx context.Context, id catalog.PackageID, token u
 		}
 	}
 	return nil
+}
+
+// plainKeys leaves out the keys that members of a former version cannot read.
+func plainKeys(keys []catalog.RankedKey) []catalog.RankedKey {
+	return slices.DeleteFunc(slices.Clone(keys), func(k catalog.RankedKey) bool { return k.Key.Kind > symid.KindWasm })
 }
 
 func (n *Node) proposeFindings(ctx context.Context, id catalog.PackageID, token uint64, file int, findings []catalog.Finding) error {

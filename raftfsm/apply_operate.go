@@ -6,10 +6,14 @@ import (
 	"slices"
 
 	"symkeep/internal/catalog"
+	"symkeep/internal/symid"
 )
 
 // featureOperate is the feature level of layouts, alarms and live settings.
 const featureOperate = 2
+
+// FeatureKnow is the feature level of qualities and of keys of kind KindStore.
+const FeatureKnow = 3
 
 // Requires returns the lowest feature level at which a cluster takes a command.
 // Below it the command is refused with ErrConflict, and a build that knows lower
@@ -26,6 +30,12 @@ func Requires(c Command) int {
 	case PutMember:
 		if c.Member.Weight != 0 || c.Member.Maintenance != 0 || c.Member.LayoutSynced != 0 {
 			return featureOperate
+		}
+	case AddKeys:
+		for _, r := range c.Reports {
+			if len(r.Quality) > 0 || slices.ContainsFunc(r.Keys, func(k catalog.RankedKey) bool { return k.Key.Kind > symid.KindWasm }) {
+				return FeatureKnow
+			}
 		}
 	}
 	return 1

@@ -7,7 +7,7 @@ import (
 )
 
 // MaxFeature is the highest feature level this build understands.
-const MaxFeature = 2
+const MaxFeature = 3
 
 // CreateCluster is the first command of a cluster. Repeating it with the same id
 // changes nothing; with another id it is refused with ErrConflict.

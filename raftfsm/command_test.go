@@ -116,7 +116,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"two bodies", "\x08\x01" + body + body},
 		{"no body", "\x08\x01"},
 		{"wrong type", "\x08\x01{\"millis\":\"1\"}"},
-		{"newer feature level", "\x07\x01{\"level\":3}"},
+		{"newer feature level", fmt.Sprintf("\x07\x01{\"level\":%d}", raftfsm.MaxFeature+1)},
 		{"too long", "\x08\x01{\"millis\":1" + strings.Repeat(" ", raftfsm.MaxCommandBytes) + "}"},
 	} {
 		if c, err := raftfsm.Decode([]byte(tt.in)); !errors.Is(err, raftfsm.ErrUndecodable) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"symkeep/internal/catalog"
+	"symkeep/internal/symid"
 	"symkeep/raftfsm"
 )
 
@@ -81,6 +82,33 @@ func TestGatedByLevel(t *testing.T) {
 	}
 	w := newWorld(t)
 	w.refuse(raftfsm.CreateCluster{ClusterID: cluster, Settings: catalog.Settings{Replicas: 1, ScrubRate: 1}}, catalog.ErrConflict)
+}
+
+// TestGatedByLevelKnow refuses below level 3 what members of level 2 cannot read.
+func TestGatedByLevelKnow(t *testing.T) {
+	quality := report(0, 1, key("a.pdb", 1))
+	quality.Quality = []catalog.Quality{catalog.QualityPublic, catalog.QualityLines}
+	for name, rep := range map[string]catalog.FileReport{
+		"quality":   quality,
+		"store key": report(0, 1, symid.StoreKey("dac.dll", "5e67ab1c7f000")),
+	} {
+		w := newCluster(t)
+		w.ok(raftfsm.RaiseFeature{Level: raftfsm.FeatureKnow - 1})
+		w.commit(1, 1)
+		token := w.claim(1, node1)
+		add := raftfsm.AddKeys{Package: pkg(1), Token: token, Reports: []catalog.FileReport{rep}}
+		if need := raftfsm.Requires(add); need != raftfsm.FeatureKnow {
+			t.Errorf("%s: Requires = %d, want %d", name, need, raftfsm.FeatureKnow)
+		}
+		w.refuse(add, catalog.ErrConflict)
+		w.ok(raftfsm.RaiseFeature{Level: raftfsm.FeatureKnow})
+		w.ok(add)
+		w.check()
+		files, err := w.fsm.Files(pkg(1), -1, 10)
+		if err != nil || len(files) != 1 || len(files[0].Quality) != len(rep.Quality) || files[0].Keys[0] != rep.Keys[0].Key {
+			t.Errorf("%s: Files = %+v, %v", name, files, err)
+		}
+	}
 }
 
 // TestRaiseOldCatalog goes on with the catalog of the first release at its level,

@@ -66,6 +66,7 @@ func (r *fileRow) file(no int) catalog.File {
 	f := catalog.File{No: no, Path: r.Path, Size: r.size, SHA256: r.digest}
 	if r.Report != nil {
 		f.Kind, f.Arch, f.IDs = r.Report.Kind, r.Report.Arch, r.Report.IDs
+		f.Quality = r.Report.Quality
 		for _, k := range r.Report.Keys {
 			f.Keys = append(f.Keys, k.Key)
 		}

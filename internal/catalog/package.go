@@ -107,6 +107,7 @@ type File struct {
 	IDs      []IDs       `json:"ids,omitempty"`
 	Keys     []symid.Key `json:"keys,omitempty"`
 	Findings []Finding   `json:"findings,omitempty"`
+	Quality  []Quality   `json:"quality,omitempty"` // what a debugger gets from it, in the order of the constants
 }
 
 // IDs are the identities of one architecture slice, as text.

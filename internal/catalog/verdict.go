@@ -36,6 +36,21 @@ type RankedKey struct {
 	Rank int       `json:"rank"`
 }
 
+// A Quality is one thing that a debugger can do with a file.
+type Quality string
+
+// Qualities, in the order in which they are listed.
+const (
+	QualityPublic  Quality = "public"  // names of functions
+	QualityLines   Quality = "lines"   // source lines of addresses
+	QualityTypes   Quality = "types"   // types and variables
+	QualityUnwind  Quality = "unwind"  // walks the stack without frame pointers
+	QualitySources Quality = "sources" // source text inside, or where to fetch it
+)
+
+// Qualities lists them in order.
+var Qualities = []Quality{QualityPublic, QualityLines, QualityTypes, QualityUnwind, QualitySources}
+
 // A FileReport is what validation learned about one file.
 type FileReport struct {
 	No       int         `json:"no"`
@@ -44,6 +59,7 @@ type FileReport struct {
 	IDs      []IDs       `json:"ids,omitempty"`
 	Keys     []RankedKey `json:"keys,omitempty"`
 	Findings []Finding   `json:"findings,omitempty"`
+	Quality  []Quality   `json:"quality,omitempty"` // each once, in the order of the constants; since feature level 3
 }
 
 // A Candidate is one file that a key may be answered with.

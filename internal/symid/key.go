@@ -19,6 +19,7 @@ const (
 	KindMachO    Kind = 4 // id: UUID; no name
 	KindBreakpad Kind = 5 // id: as KindPDB; name is the debug file
 	KindWasm     Kind = 6 // id: build id in its own length; named
+	KindStore    Kind = 7 // id: the middle part of a lookup path, folded; named
 )
 
 // An Artifact says which of the files that share an id is meant. The values are
@@ -80,6 +81,13 @@ func WasmKey(name string, id BuildID) Key {
 	return Key{Kind: KindWasm, ID: string(id), Artifact: Executable, Name: name}
 }
 
+// StoreKey names a file by a lookup path name/id/name whose id is not its own, as the
+// symbol index of a package assigns it: the debugger support of a runtime, say, under
+// the id of that runtime. The id is folded; Valid says whether it can stand in a path.
+func StoreKey(name, id string) Key {
+	return Key{Kind: KindStore, ID: Fold(id), Artifact: Executable, Name: name}
+}
+
 func debugIDBytes(id DebugID) string {
 	return string(binary.BigEndian.AppendUint32(append([]byte(nil), id.GUID[:]...), id.Age))
 }
@@ -118,6 +126,9 @@ func (k Key) Valid() error {
 			return err
 		}
 	}
+	if k.Kind == KindStore {
+		return validStoreID(k.ID)
+	}
 	want := map[Kind]int{KindPE: 8, KindPDB: 20, KindMachO: 16, KindBreakpad: 20}
 	n, fixed := want[k.Kind]
 	switch {
@@ -127,6 +138,22 @@ func (k Key) Valid() error {
 		return nil
 	}
 	return fmt.Errorf("key of kind %d: id of %d bytes: %w", k.Kind, len(k.ID), ErrBadID)
+}
+
+// MaxStoreID bounds the id of a StoreKey, in bytes.
+const MaxStoreID = 255
+
+// validStoreID accepts printable ASCII of one path element, folded.
+func validStoreID(id string) error {
+	if id == "" || len(id) > MaxStoreID || id == "." || id == ".." {
+		return fmt.Errorf("store id %.80q: %d bytes, wanted 1 to %d: %w", id, len(id), MaxStoreID, ErrBadID)
+	}
+	for i := range len(id) {
+		if c := id[i]; c <= 0x20 || c >= 0x7f || c == '/' || c == '\\' || 'A' <= c && c <= 'Z' {
+			return fmt.Errorf("store id %.80q: byte %#x, wanted printable ASCII in lower case without slashes: %w", id, c, ErrBadID)
+		}
+	}
+	return nil
 }
 
 // Paths returns the lookup paths a debugger may send for the key, in canonical
@@ -155,6 +182,8 @@ func (k Key) Paths() []string {
 		return []string{k.Name + "/mach-uuid-" + hexID + "/" + k.Name}
 	case KindWasm:
 		return []string{k.Name + "/" + hexID + "/" + k.Name}
+	case KindStore:
+		return []string{k.Name + "/" + k.ID + "/" + k.Name}
 	}
 	return nil
 }
@@ -168,6 +197,8 @@ func (k Key) StoreID() string {
 	case KindPDB:
 		id := k.debugID()
 		return fmt.Sprintf("%s%x", id.GUID, id.Age)
+	case KindStore:
+		return k.ID
 	}
 	return ""
 }

@@ -110,10 +110,10 @@ func parseStoreRoute(name, id, leaf string) (Lookup, error) {
 	fname, fleaf := Fold(name), Fold(leaf)
 	switch {
 	case fleaf == fname:
-		l.Keys = storeKeys(name, id)
+		l.Keys = withStoreKey(storeKeys(name, id), name, id)
 	case isPackedName(fleaf, fname):
 		l.Packed = true
-		l.Keys = storeKeys(name, id)
+		l.Keys = withStoreKey(storeKeys(name, id), name, id)
 	default:
 		for _, stem := range []string{SymStem(fname), fname} {
 			if fleaf == stem+".sym" || fleaf == stem+".sy_" {
@@ -169,6 +169,15 @@ func storeKeys(name, id string) []Key {
 	}
 	if b, err := hex.DecodeString(fid); err == nil && len(b) > 0 && len(b) <= 256 {
 		keys = append(keys, WasmKey(name, BuildID(b)))
+	}
+	return keys
+}
+
+// withStoreKey adds the key that a symbol index may have assigned, which goes last: a
+// file's own id counts more. A path that is of no known form is no key at all.
+func withStoreKey(keys []Key, name, id string) []Key {
+	if k := StoreKey(name, id); len(keys) > 0 && k.Valid() == nil {
+		keys = append(keys, k)
 	}
 	return keys
 }

@@ -106,6 +106,8 @@ var lookupKeys = func() map[string]symid.Key {
 		"breakpad":     symid.BreakpadKey("Foo.pdb", debug),
 		"breakpad elf": symid.BreakpadKey("libfoo.so", debug),
 		"wasm":         symid.WasmKey("app.wasm", b8),
+		"store":        symid.StoreKey("libmscordaccore.so", "elf-buildid-"+b20.String()),
+		"store of pe":  symid.StoreKey("mscordaccore.dll", "5E67AB1C7F000"),
 	}
 }()
 

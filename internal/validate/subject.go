@@ -25,6 +25,7 @@ type subject struct {
 	in       *input // valid during check only
 	size     int64
 	ignored  bool
+	quality  map[catalog.Quality]bool
 	facts    any // what the format's check leaves for the checks across the package
 	found    []located
 }
@@ -64,6 +65,25 @@ func (s *subject) damaged(code string, err error) {
 // quote puts text from inside a file between quotes, escaped as by %q but for
 // backslashes: paths of Windows have those.
 func quote(s string) string { return strings.ReplaceAll(strconv.Quote(s), `\\`, `\`) }
+
+// gives notes what a debugger can do with the file.
+func (s *subject) gives(q catalog.Quality) {
+	if s.quality == nil {
+		s.quality = map[catalog.Quality]bool{}
+	}
+	s.quality[q] = true
+}
+
+// qualities lists what gives noted, in the order of the catalog's constants.
+func (s *subject) qualities() []catalog.Quality {
+	var all []catalog.Quality
+	for _, q := range catalog.Qualities {
+		if s.quality[q] {
+			all = append(all, q)
+		}
+	}
+	return all
+}
 
 // failed reports whether an error was found.
 func (s *subject) failed() bool {

@@ -169,7 +169,7 @@ func (p *pkg) report() Report {
 		if s.ignored {
 			rep.Ignored = append(rep.Ignored, s.No)
 		} else {
-			fr.Keys = slices.Clone(s.Keys)
+			fr.Keys, fr.Quality = slices.Clone(s.Keys), s.qualities()
 		}
 		rep.Files = append(rep.Files, fr)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"symkeep/internal/blobstore"
@@ -51,6 +52,10 @@ type Part struct {
 // A fetcher streams the packed bytes of one member's copy, see Peers.Fetch.
 type fetcher = func(ctx context.Context, d catalog.Digest, offset, n int64) (body io.ReadCloser, total int64, err error)
 
+// copyBuffers hold one turn of a transfer each: larger reads cost fewer calls of the
+// system, and a transfer of its own buffer would keep the collector busy.
+var copyBuffers = sync.Pool{New: func() any { return new([turn]byte) }}
+
 // Copy writes what a member gives of the part, and returns how many bytes that were.
 // It calls moved with the bytes of each read.
 func (p Part) Copy(ctx context.Context, fetch fetcher, to io.WriterAt, moved func(int)) (int64, error) {
@@ -68,7 +73,9 @@ func (p Part) Copy(ctx context.Context, fetch fetcher, to io.WriterAt, moved fun
 		return 0, errOtherCopy
 	}
 	moving := &movingReader{r: body, timer: stall, every: p.Stall, moved: moved}
-	copied, err := io.Copy(io.NewOffsetWriter(to, p.Offset), io.LimitReader(moving, p.Bytes))
+	buf := copyBuffers.Get().(*[turn]byte)
+	defer copyBuffers.Put(buf)
+	copied, err := io.CopyBuffer(io.NewOffsetWriter(to, p.Offset), io.LimitReader(moving, p.Bytes), buf[:])
 	if err == nil && copied < p.Bytes {
 		err = fmt.Errorf("%d of %d bytes from offset %d: %w", copied, p.Bytes, p.Offset, io.ErrUnexpectedEOF)
 	}

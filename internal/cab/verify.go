@@ -8,7 +8,11 @@ import (
 	"hash/crc32"
 	"io"
 	"runtime"
+	"sync"
 )
+
+// groupBuffers hold a packed group each, about a MiB at most.
+var groupBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // Verify reads a whole packed file of size bytes and checks everything that can
 // be checked without inflating: what Open checks, the CRC32C of every group and
@@ -20,15 +24,18 @@ func Verify(ctx context.Context, r io.ReaderAt, size int64) (Info, error) {
 		return Info{}, fmt.Errorf("verify: %w", err)
 	}
 	body := rd.bodyHash()
-	var buf []byte
+	room := groupBuffers.Get().(*[]byte)
+	defer groupBuffers.Put(room)
 	for i := range rd.l.groups {
 		if err := ctx.Err(); err != nil {
 			return Info{}, err
 		}
-		if buf, err = rd.packed(buf, i); err != nil {
+		buf, err := rd.packed(*room, i)
+		if err != nil {
 			return Info{}, fmt.Errorf("verify %q: %w", rd.l.Name, err)
 		}
 		body.Write(buf)
+		*room = buf
 		runtime.Gosched() // requests are waiting behind the millisecond this took
 	}
 	if err := rd.checkBody(body); err != nil {

@@ -50,6 +50,9 @@ func (c RaiseFeature) apply(s *state) (any, error) {
 		return nil, fmt.Errorf("feature level %d: wanted 1 to %d: %w", c.Level, MaxFeature, catalog.ErrInvalid)
 	}
 	s.head.Feature = max(s.head.Feature, c.Level)
+	if s.head.Feature >= FeatureKnow {
+		s.beginNames()
+	}
 	s.relayout()
 	return nil, nil
 }

@@ -12,7 +12,8 @@ import (
 // featureOperate is the feature level of layouts, alarms and live settings.
 const featureOperate = 2
 
-// FeatureKnow is the feature level of qualities and of keys of kind KindStore.
+// FeatureKnow is the feature level of qualities, of keys of kind KindStore and of the
+// index of names.
 const FeatureKnow = 3
 
 // Requires returns the lowest feature level at which a cluster takes a command.

@@ -38,6 +38,7 @@ func (c Tick) apply(s *state) (any, error) {
 		// A notice is named by its log index, so one tick makes at most one.
 		stuck = s.expireClaim(id, c.At)
 	}
+	s.moreNames()
 	_, leases := s.overdue(bucketLeases)
 	_, claims := s.overdue(bucketClaims)
 	value.More = leases || claims

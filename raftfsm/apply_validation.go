@@ -164,7 +164,7 @@ func (s *state) putReport(r *packageRow, rep *catalog.FileReport, rivals []catal
 		key := k.Key.Index()
 		c := candidateKey{k.Rank, f.digest, r.ID, rep.No}
 		s.suspect(c, key, rivals)
-		s.put(bucketCandidates, c.encode(key), value)
+		s.putCandidate(c.encode(key), value)
 	}
 }
 

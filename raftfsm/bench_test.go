@@ -164,3 +164,14 @@ func BenchmarkCommit(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkPackageKnown is BenchmarkPackage with the index of names.
+func BenchmarkPackageKnown(b *testing.B) {
+	for b.Loop() {
+		b.StopTimer()
+		w := known(b)
+		log := bulk(w, 1, 10_000)
+		b.StartTimer()
+		w.fsm.ApplyBatch(log)
+	}
+}

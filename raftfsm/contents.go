@@ -115,8 +115,9 @@ func (f *FSM) beginContents(index uint64) {
 		c.end(w, Contents{}, err)
 		return
 	}
+	buckets := bucketsOf(f.FeatureLevel())
 	c.work.Go(func() {
-		digest, err := digestOf(ctx, tx)
+		digest, err := digestOf(ctx, tx, buckets)
 		_ = tx.Rollback() // the only error is a second one
 		c.end(w, Contents{index, digest}, err)
 	})
@@ -159,9 +160,9 @@ func (c *contents) reset() {
 	c.walk, c.done, c.damage = nil, nil, nil
 }
 
-// digestOf hashes every row in order, at half the speed of a core. Errors wrap
-// ErrDamaged, or are ctx's.
-func digestOf(ctx context.Context, tx *bolt.Tx) (d catalog.Digest, err error) {
+// digestOf hashes every row of the buckets in order, at half the speed of a core.
+// Errors wrap ErrDamaged, or are ctx's.
+func digestOf(ctx context.Context, tx *bolt.Tx, buckets [][]byte) (d catalog.Digest, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {

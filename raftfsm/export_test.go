@@ -54,7 +54,7 @@ func Sum(f *FSM) uint64 {
 
 func eachRow(f *FSM, fn func(bucket, k, v []byte)) {
 	err := f.view(func(tx *bolt.Tx) error {
-		for _, name := range buckets {
+		for _, name := range bucketsOf(f.FeatureLevel()) {
 			if bytes.Equal(name, bucketHashes) {
 				continue
 			}
@@ -92,6 +92,7 @@ func CheckInvariants(f *FSM) []string {
 		c.packages()
 		c.references()
 		c.candidates()
+		c.names()
 		c.notices()
 		c.operate()
 		return nil
@@ -279,6 +280,27 @@ func (c *checker) candidates() {
 			}
 		}
 	})
+}
+
+// names recounts the index of names.
+func (c *checker) names() {
+	if c.head.Feature < FeatureKnow {
+		if c.tx.Bucket(bucketNames) != nil || c.head.Naming != nil {
+			c.fail("level %d has an index of names", c.head.Feature)
+		}
+		return
+	}
+	s, want := &state{tx: c.tx, head: c.head}, map[string]uint64{}
+	c.each(bucketCandidates, func(k, v []byte) {
+		if s.named(k) {
+			want[string(nameOf(k, v).encode())]++
+		}
+	})
+	got := map[string]uint64{}
+	c.each(bucketNames, func(k, v []byte) { got[string(k)], _ = binary.Uvarint(v) })
+	if !maps.Equal(got, want) {
+		c.fail("names %v, recount %v", got, want)
+	}
 }
 
 func (c *checker) notices() {

@@ -41,6 +41,8 @@ type head struct {
 
 	CheckedAt catalog.ClusterTime `json:"checked_at,omitempty"` // of the newest CheckContents
 
+	Naming *naming `json:"naming,omitempty"` // never changed in place; nil below feature level 3, and when the index of names is whole
+
 	members  []member // in the order of their numbers; stored in their own bucket
 	departed int      // members whose holder entries are not swept yet
 
@@ -120,10 +122,8 @@ func loadHead(tx *bolt.Tx) (*head, error) {
 		return nil, fmt.Errorf("feature level %d, this build knows levels to %d; run the version that wrote it, or a newer one: %w",
 			h.Feature, MaxFeature, catalog.ErrInvalid)
 	}
-	for _, name := range buckets {
-		if tx.Bucket(name) == nil {
-			return nil, fmt.Errorf("bucket %s: none: damaged file: %w", name, catalog.ErrInvalid)
-		}
+	if name := missingBucket(tx, h.Feature); name != nil {
+		return nil, fmt.Errorf("bucket %s: none: damaged file: %w", name, catalog.ErrInvalid)
 	}
 	err := tx.Bucket(bucketMembers).ForEach(func(_, v []byte) error {
 		var m member

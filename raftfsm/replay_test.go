@@ -81,7 +81,7 @@ func (c *chance) step() {
 	case 29, 30, 31, 32:
 		c.operate()
 	case 33:
-		c.apply(raftfsm.RaiseFeature{Level: 2})
+		c.apply(raftfsm.RaiseFeature{Level: 2 + c.n(2, "level")})
 	case 34:
 		c.catchUp()
 	}

@@ -33,12 +33,16 @@ var (
 	bucketSuspects   = []byte("suspects")
 	bucketNotices    = []byte("notices")
 	bucketPending    = []byte("pending")
+	bucketNames      = []byte("names") // feature level 3
 
 	buckets = [][]byte{
 		bucketMeta, bucketHashes, bucketMembers, bucketDeparted, bucketPackages, bucketProducts, bucketIdempotent,
 		bucketLeases, bucketQueue, bucketClaims, bucketVisible, bucketSweep, bucketFiles, bucketFindings,
 		bucketRefs, bucketBlobs, bucketIdle, bucketCandidates, bucketSuspects, bucketNotices, bucketPending,
 	}
+
+	// bucketsKnow are made when the catalog reaches feature level 3.
+	bucketsKnow = [][]byte{bucketNames}
 )
 
 // Rows of the meta bucket.

@@ -77,7 +77,9 @@ type File struct {
 // A Segment is one program header.
 type Segment struct {
 	Type     uint32
+	Flags    uint32
 	Offset   uint64
+	Addr     uint64
 	FileSize uint64
 	MemSize  uint64
 	Align    uint64
@@ -211,11 +213,11 @@ func (f *File) readSegments(h header, first Section) error {
 func (f *File) segment(b []byte) Segment {
 	o := f.Order
 	if f.Class == Class32 {
-		return Segment{Type: o.Uint32(b), Offset: uint64(o.Uint32(b[4:])), FileSize: uint64(o.Uint32(b[16:])),
-			MemSize: uint64(o.Uint32(b[20:])), Align: uint64(o.Uint32(b[28:]))}
+		return Segment{Type: o.Uint32(b), Flags: o.Uint32(b[24:]), Offset: uint64(o.Uint32(b[4:])), Addr: uint64(o.Uint32(b[8:])),
+			FileSize: uint64(o.Uint32(b[16:])), MemSize: uint64(o.Uint32(b[20:])), Align: uint64(o.Uint32(b[28:]))}
 	}
-	return Segment{Type: o.Uint32(b), Offset: o.Uint64(b[8:]), FileSize: o.Uint64(b[32:]),
-		MemSize: o.Uint64(b[40:]), Align: o.Uint64(b[48:])}
+	return Segment{Type: o.Uint32(b), Flags: o.Uint32(b[4:]), Offset: o.Uint64(b[8:]), Addr: o.Uint64(b[16:]),
+		FileSize: o.Uint64(b[32:]), MemSize: o.Uint64(b[40:]), Align: o.Uint64(b[48:])}
 }
 
 // table calls fn with each entry of a table after checking that it fits the file.

@@ -12,18 +12,20 @@ var ranks = map[string]int{
 
 	"internal/symfile": 1, "internal/cab": 1, "internal/catalog": 1,
 
-	"internal/validate": 2, "internal/blobstore": 2, "internal/gossip": 2, "internal/api": 2,
-	"internal/notify": 2, "internal/share": 2,
+	"internal/container": 2,
 
-	"raftfsm": 3, "replication": 3, "symhttp": 3, "agent": 3,
+	"internal/validate": 3, "internal/blobstore": 3, "internal/gossip": 3, "internal/api": 3,
+	"internal/notify": 3, "internal/share": 3,
 
-	"internal/courier": 4,
+	"raftfsm": 4, "replication": 4, "symhttp": 4, "agent": 4,
 
-	"node": 5, "ops": 5,
-	"cmd": 6,
-	"e2e": 7,
+	"internal/courier": 5,
 
-	"internal/lint": 8,
+	"node": 6, "ops": 6,
+	"cmd": 7,
+	"e2e": 8,
+
+	"internal/lint": 9,
 }
 
 // doors are the only rooms that may import a dependency.

@@ -16,7 +16,7 @@ type Limits struct {
 
 // DefaultLimits returns the limits that agents and nodes use.
 func DefaultLimits() Limits {
-	return Limits{Members: 1_000_000, Bytes: 256 << 30, Depth: 3, Ratio: 200, RatioFrom: 64 << 20}
+	return Limits{Members: 1_000_000, Bytes: 256 << 30, Depth: 5, Ratio: 200, RatioFrom: 64 << 20}
 }
 
 // A LimitError says which limit an archive exceeds.

@@ -210,8 +210,11 @@ type input struct {
 	err error
 }
 
-// ReadAt implements io.ReaderAt.
+// ReadAt implements io.ReaderAt. A decoder may be led before the start.
 func (in *input) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, damaged("read at offset %d", off)
+	}
 	n, err := in.r.ReadAt(p, off)
 	if err != nil && !errors.Is(err, io.EOF) && in.err == nil {
 		in.err = err

@@ -387,7 +387,9 @@ func TestNesting(t *testing.T) {
 	for range 5 {
 		b = zipOf(t, []member{{"inner.zip", string(b)}})
 	}
-	budget := container.NewBudget(container.DefaultLimits(), int64(len(b)))
+	limits := container.DefaultLimits()
+	limits.Depth = 3
+	budget := container.NewBudget(limits, int64(len(b)))
 	depth := 0
 	var open func(b []byte) error
 	open = func(b []byte) error {

@@ -3,6 +3,7 @@ package validate
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"path"
 	"slices"
 	"strings"
@@ -36,6 +37,9 @@ func symbolName(name string) bool {
 func Ignored(f File, id Identity) bool {
 	if f.Explicit || symbolName(symid.BaseName(f.Path)) {
 		return false
+	}
+	if errors.Is(f.Archive, ErrNoSymbols) {
+		return true
 	}
 	switch id.Class {
 	case ClassUnknown, ClassObject, ClassDisguise:
@@ -93,9 +97,9 @@ func (s *subject) checkGeneral() {
 	case ClassDump:
 		s.add("GEN-CORE", 0, "a %s", formatNames[s.Format])
 	case ClassCompressed:
-		s.add("GEN-COMPRESSED", 0, "compressed (%s)", formatNames[s.Format])
+		s.addArchive("GEN-COMPRESSED", "compressed")
 	case ClassContainer:
-		s.add("GEN-CONTAINER", 0, "an archive (%s)", formatNames[s.Format])
+		s.addArchive("GEN-CONTAINER", "an archive")
 	default:
 		s.checkDisguise()
 	}

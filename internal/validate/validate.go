@@ -29,6 +29,7 @@ type File struct {
 	Size     int64
 	SHA256   catalog.Digest // of the content; zero if the caller does not know it
 	Explicit bool           // named by a person, not found by a scan; a node sets it for every file
+	Archive  error          // why nothing came of an archive that was looked into; ErrNoSymbols if nothing is inside
 	Open     func() (ReaderAtCloser, error)
 }
 

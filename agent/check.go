@@ -5,6 +5,7 @@ import (
 
 	"symkeep/internal/api"
 	"symkeep/internal/catalog"
+	"symkeep/internal/spool"
 	"symkeep/internal/symid"
 	"symkeep/internal/validate"
 )
@@ -12,7 +13,9 @@ import (
 // Check scans files below paths and validates them as one package, here, without
 // a network. The result is that of Push without a package. workers is as in Scan.
 func Check(ctx context.Context, paths []string, workers int, report Reporter) (api.Result, error) {
-	files, err := Scan(ctx, paths, workers, report)
+	dir := spool.New("", nil)
+	defer dir.Close()
+	files, err := Scan(ctx, paths, dir, workers, report)
 	if err != nil {
 		return api.Result{}, interrupted(ctx, err, &push{})
 	}
@@ -22,9 +25,11 @@ func Check(ctx context.Context, paths []string, workers int, report Reporter) (a
 }
 
 func check(ctx context.Context, files []File, workers int, report Reporter) (api.Result, error) {
-	subjects := make([]validate.File, len(files))
+	var subjects []validate.File
 	for i := range files {
-		subjects[i] = files[i].subject(i)
+		if !files[i].passedOver() {
+			subjects = append(subjects, files[i].subject(i))
+		}
 	}
 	found, err := validate.Package(ctx, subjects, validate.Options{Workers: workers})
 	if err != nil {
@@ -35,8 +40,14 @@ func check(ctx context.Context, files []File, workers int, report Reporter) (api
 	for _, no := range found.Ignored {
 		ignored[no] = true
 	}
+	reports := found.Files // of the subjects, in order
 	for i, f := range files {
-		r.Files = append(r.Files, checkedFile(f, found.Files[i], ignored[i]))
+		if f.passedOver() {
+			r.Files = append(r.Files, passedFile(f))
+			continue
+		}
+		r.Files = append(r.Files, checkedFile(f, reports[0], ignored[i]))
+		reports = reports[1:]
 	}
 	report.Report(Event{Event: EventVerdict, Verdict: r.Verdict})
 	return r, nil

@@ -40,6 +40,7 @@ type EventKind string
 const (
 	EventSkipped     EventKind = "skipped"      // Path was not looked at, Message says why
 	EventScanning    EventKind = "scanning"     // progress: FileDone of FileSize, Done of Total
+	EventUnpacked    EventKind = "unpacked"     // the archive Path holds Files to push, Ignored ones, Bytes
 	EventScanned     EventKind = "scanned"      // Files to push, Ignored ones, Bytes
 	EventPaired      EventKind = "paired"       // Path and Other belong together
 	EventHalfMissing EventKind = "half-missing" // Path names Other, which is not here

@@ -52,7 +52,8 @@ func argPrefix(f found) string {
 }
 
 // unacceptable reports whether no cluster can take f: nothing can be stored under
-// its path, or it has no bytes to store. Validation says so in its own words.
+// its path, it has no bytes to store, or it is an archive that could not be opened.
+// Validation says so in its own words.
 func unacceptable(f File) bool {
-	return !f.Ignored && (f.Size == 0 || catalog.CheckPath(f.Path) != nil)
+	return !f.Ignored && (f.Size == 0 || catalog.CheckPath(f.Path) != nil || f.Archive != nil)
 }

@@ -15,6 +15,7 @@ import (
 
 	"symkeep/internal/api"
 	"symkeep/internal/catalog"
+	"symkeep/internal/spool"
 )
 
 // An Ingester takes a package.
@@ -111,7 +112,9 @@ func Push(ctx context.Context, cfg Config, list []Server, report Reporter) (api.
 	if len(list) == 0 {
 		return api.Result{}, fmt.Errorf("no server given: %w", ErrUsage)
 	}
-	files, err := Scan(ctx, cfg.Paths, cfg.Workers, report)
+	dir := spool.New("", nil)
+	defer dir.Close()
+	files, err := Scan(ctx, cfg.Paths, dir, cfg.Workers, report)
 	if err != nil {
 		return api.Result{}, interrupted(ctx, err, &push{})
 	}

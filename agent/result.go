@@ -62,13 +62,10 @@ func (p *push) addIgnored(ctx context.Context, r *api.Result) error {
 	var subjects []validate.File
 	var ignored []File
 	for _, f := range p.all {
-		if f.Ignored {
+		if f.Ignored && !f.passedOver() {
 			subjects = append(subjects, f.subject(len(ignored)))
 			ignored = append(ignored, f)
 		}
-	}
-	if len(ignored) == 0 {
-		return nil
 	}
 	report, err := validate.Package(ctx, subjects, validate.Options{})
 	for i, f := range ignored {
@@ -78,6 +75,11 @@ func (p *push) addIgnored(ctx context.Context, r *api.Result) error {
 			out.Findings = notNil(report.Files[i].Findings)
 		}
 		r.Files = append(r.Files, out)
+	}
+	for _, f := range p.all {
+		if f.passedOver() {
+			r.Files = append(r.Files, passedFile(f))
+		}
 	}
 	return nil // a file nobody asked for does not spoil the push
 }
@@ -92,6 +94,13 @@ func resultFile(f File) api.ResultFile {
 		Path: f.Path, Kind: kindOf(f.Identity.Kind), Arch: f.Identity.Arch, Size: f.Size, SHA256: f.SHA256,
 		IDs: notNil(f.Identity.IDs), Keys: api.KeyPaths(keys), Findings: []catalog.Finding{},
 	}
+}
+
+// passedFile is an ignored member of an archive.
+func passedFile(f File) api.ResultFile {
+	out := resultFile(f)
+	out.Status, out.Keys, out.Findings = api.FileIgnored, []string{}, notNil(f.Findings)
+	return out
 }
 
 // FromCatalog is a file as the cluster knows it, in the form of a result. Its

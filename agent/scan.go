@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"symkeep/internal/catalog"
+	"symkeep/internal/spool"
 	"symkeep/internal/symid"
 	"symkeep/internal/validate"
 )
@@ -29,13 +30,15 @@ const hashChunk = 1 << 20
 // A File is one scanned file.
 type File struct {
 	Path     string // inside the package
-	Local    string // on this machine
+	Local    string // on this machine; empty for a member of an archive that is ignored
 	Size     int64
 	ModTime  time.Time
 	SHA256   catalog.Digest
 	Explicit bool // named on the command line
 	Ignored  bool // of no use to a debugger: counted, not uploaded
 	Identity validate.Identity
+	Archive  error             // of an archive: why nothing came of it, as in validate.File
+	Findings []catalog.Finding // of an ignored member of an archive
 }
 
 // open opens the file for reading and refuses one whose size or time is not that
@@ -61,7 +64,7 @@ func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z
 // subject is the file as the validator takes it; no is its number there.
 func (f *File) subject(no int) validate.File {
 	return validate.File{
-		No: no, Path: f.Path, Size: f.Size, SHA256: f.SHA256, Explicit: f.Explicit,
+		No: no, Path: f.Path, Size: f.Size, SHA256: f.SHA256, Explicit: f.Explicit, Archive: f.Archive,
 		Open: func() (validate.ReaderAtCloser, error) { return f.open() },
 	}
 }
@@ -71,7 +74,10 @@ func (f *File) subject(no int) validate.File {
 // is an error: a push without it would look complete and not be. Arguments that
 // are empty, missing or hold nothing to push are an ErrUsage. workers bounds the
 // files read at once; 0 means the number of CPUs, at most 8.
-func Scan(ctx context.Context, paths []string, workers int, report Reporter) ([]File, error) {
+//
+// An archive is replaced by its members, which dir keeps: the files must not be
+// used once it is closed.
+func Scan(ctx context.Context, paths []string, dir *spool.Dir, workers int, report Reporter) ([]File, error) {
 	all, err := walk(paths, report)
 	if err != nil {
 		return nil, err
@@ -79,7 +85,7 @@ func Scan(ctx context.Context, paths []string, workers int, report Reporter) ([]
 	if err := name(all); err != nil {
 		return nil, err
 	}
-	s := &scanner{report: report, files: make([]File, len(all))}
+	s := &scanner{report: report, dir: dir, files: make([]File, len(all)), members: make([][]File, len(all))}
 	if err := s.stat(all); err != nil {
 		return nil, err
 	}
@@ -89,7 +95,7 @@ func Scan(ctx context.Context, paths []string, workers int, report Reporter) ([]
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(workers)
 	for i := range s.files {
-		g.Go(func() error { return s.read(gctx, &s.files[i]) })
+		g.Go(func() error { return s.read(gctx, i) })
 	}
 	if err := g.Wait(); err != nil {
 		if ctx.Err() != nil {
@@ -97,15 +103,18 @@ func Scan(ctx context.Context, paths []string, workers int, report Reporter) ([]
 		}
 		return nil, err
 	}
+	s.replaceArchives()
 	return s.files, s.summary(paths)
 }
 
 // A scanner reads files.
 type scanner struct {
-	report Reporter
-	files  []File
-	total  int64
-	done   atomic.Int64
+	report  Reporter
+	dir     *spool.Dir
+	files   []File
+	members [][]File // of each of files that is an archive
+	total   int64
+	done    atomic.Int64
 }
 
 func (s *scanner) stat(all []found) error {
@@ -120,7 +129,9 @@ func (s *scanner) stat(all []found) error {
 	return nil
 }
 
-func (s *scanner) read(ctx context.Context, f *File) error {
+// read reads file no.
+func (s *scanner) read(ctx context.Context, no int) error {
+	f := &s.files[no]
 	file, err := f.open()
 	if err != nil {
 		return fmt.Errorf("%w; nothing was uploaded", err)
@@ -129,8 +140,15 @@ func (s *scanner) read(ctx context.Context, f *File) error {
 	if f.Identity, err = validate.Identify(file, f.Size, symid.BaseName(f.Path)); err != nil {
 		return fmt.Errorf("%s: %w; nothing was uploaded", f.Local, err)
 	}
+	if opens(f) {
+		if s.members[no], err = s.expand(ctx, file, f); err != nil {
+			return fmt.Errorf("%s: %w; nothing was uploaded", f.Local, err)
+		}
+	}
 	f.Ignored = validate.Ignored(f.subject(0), f.Identity)
-	if err := s.hash(ctx, file, f); err != nil {
+	if s.members[no] != nil && f.Archive == nil { // its members stand for it
+		s.done.Add(f.Size)
+	} else if err := s.hash(ctx, file, f); err != nil {
 		return fmt.Errorf("%s: %w; nothing was uploaded", f.Local, err)
 	}
 	if fi, err := file.Stat(); err == nil && !fi.ModTime().Equal(f.ModTime) {

@@ -16,6 +16,7 @@ import (
 
 	"symkeep/agent"
 	"symkeep/internal/catalog"
+	"symkeep/internal/spool"
 	"symkeep/internal/symid"
 	"symkeep/internal/validate"
 )
@@ -76,6 +77,14 @@ func tree(t *testing.T, files map[string]string) string {
 	return dir
 }
 
+// scan is Scan with a place for what archives hold.
+func scan(t *testing.T, ctx context.Context, paths []string, workers int, report agent.Reporter) ([]agent.File, error) {
+	t.Helper()
+	dir := spool.New(t.TempDir(), nil)
+	t.Cleanup(func() { dir.Close() })
+	return agent.Scan(ctx, paths, dir, workers, report)
+}
+
 func paths(files []agent.File) []string {
 	var ps []string
 	for _, f := range files {
@@ -114,7 +123,7 @@ func TestScan(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Chdir(tree(t, tt.files))
-			got, err := agent.Scan(t.Context(), tt.args, 2, &events{})
+			got, err := scan(t, t.Context(), tt.args, 2, &events{})
 			if err != nil {
 				t.Fatalf("Scan(%q) error = %v", tt.args, err)
 			}
@@ -144,7 +153,7 @@ func TestScanRefuses(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Chdir(tree(t, tt.files))
-			files, err := agent.Scan(t.Context(), tt.args, 0, &events{})
+			files, err := scan(t, t.Context(), tt.args, 0, &events{})
 			if tt.text == "" { // made distinct after all
 				if err != nil || len(files) != 2 || files[0].Path == files[1].Path {
 					t.Errorf("Scan(%q) = %q, %v, want two distinct paths", tt.args, paths(files), err)
@@ -168,7 +177,7 @@ func TestScanUnreadable(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := agent.Scan(t.Context(), []string{dir}, 0, &events{}); err == nil || !strings.Contains(err.Error(), "b.sym") || !strings.Contains(err.Error(), "nothing was uploaded") {
+	if _, err := scan(t, t.Context(), []string{dir}, 0, &events{}); err == nil || !strings.Contains(err.Error(), "b.sym") || !strings.Contains(err.Error(), "nothing was uploaded") {
 		t.Errorf("Scan error = %v, want one that names b.sym", err)
 	}
 }
@@ -177,7 +186,7 @@ func TestScanFacts(t *testing.T) {
 	content := sym("foo", 7, 3<<20)
 	dir := tree(t, map[string]string{"foo.sym": string(content)})
 	var told events
-	files, err := agent.Scan(t.Context(), []string{dir}, 0, &told)
+	files, err := scan(t, t.Context(), []string{dir}, 0, &told)
 	if err != nil || len(files) != 1 {
 		t.Fatalf("Scan = %d files, %v", len(files), err)
 	}
@@ -193,7 +202,7 @@ func TestScanFacts(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := agent.Scan(ctx, []string{dir}, 0, &events{}); !errors.Is(err, context.Canceled) {
+	if _, err := scan(t, ctx, []string{dir}, 0, &events{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("Scan after cancel = %v, want context.Canceled", err)
 	}
 }
@@ -218,7 +227,7 @@ func TestBodyKeepsBackChangedFile(t *testing.T) {
 	} {
 		for _, offset := range []int64{0, 60_000, int64(len(content))} {
 			dir := tree(t, map[string]string{"foo.sym": string(content)})
-			files, err := agent.Scan(t.Context(), []string{dir}, 0, &events{})
+			files, err := scan(t, t.Context(), []string{dir}, 0, &events{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -241,7 +250,7 @@ func TestBodyKeepsBackChangedFile(t *testing.T) {
 func TestBodySendsTheRest(t *testing.T) {
 	content := sym("foo", 1, 3<<20)
 	dir := tree(t, map[string]string{"foo.sym": string(content)})
-	files, err := agent.Scan(t.Context(), []string{dir}, 0, &events{})
+	files, err := scan(t, t.Context(), []string{dir}, 0, &events{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -292,7 +301,7 @@ func TestReportPairs(t *testing.T) {
 func TestScanRefusesEqualPaths(t *testing.T) {
 	dir := tree(t, map[string]string{"w/a/f.sym": string(sym("f", 1, 0)), "a/f.sym": string(sym("f", 2, 0))})
 	t.Chdir(filepath.Join(dir, "w"))
-	_, err := agent.Scan(t.Context(), []string{"a", "../a"}, 0, &events{})
+	_, err := scan(t, t.Context(), []string{"a", "../a"}, 0, &events{})
 	if !errors.Is(err, agent.ErrUsage) || !strings.Contains(err.Error(), `would both be "a/f.sym"`) {
 		t.Errorf("Scan = %v, want an ErrUsage that names a/f.sym", err)
 	}

@@ -24,6 +24,8 @@ func (n *narrator) line(e Event) string {
 	switch e.Event {
 	case EventSkipped:
 		return fmt.Sprintf("skipped %s: %s", e.Path, e.Message)
+	case EventUnpacked:
+		return fmt.Sprintf("unpacked %s: %s, %s; %d ignored", e.Path, plural(e.Files, "file"), Size(e.Bytes), e.Ignored)
 	case EventScanned:
 		return fmt.Sprintf("scanned %s, %s; %d ignored", plural(e.Files, "file"), Size(e.Bytes), e.Ignored)
 	case EventPaired, EventHalfMissing:

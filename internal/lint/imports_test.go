@@ -17,15 +17,17 @@ var ranks = map[string]int{
 	"internal/validate": 3, "internal/blobstore": 3, "internal/gossip": 3, "internal/api": 3,
 	"internal/notify": 3, "internal/share": 3,
 
-	"raftfsm": 4, "replication": 4, "symhttp": 4, "agent": 4,
+	"internal/spool": 4,
 
-	"internal/courier": 5,
+	"raftfsm": 5, "replication": 5, "symhttp": 5, "agent": 5,
 
-	"node": 6, "ops": 6,
-	"cmd": 7,
-	"e2e": 8,
+	"internal/courier": 6,
 
-	"internal/lint": 9,
+	"node": 7, "ops": 7,
+	"cmd": 8,
+	"e2e": 9,
+
+	"internal/lint": 10,
 }
 
 // doors are the only rooms that may import a dependency.

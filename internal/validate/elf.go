@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"symkeep/internal/catalog"
+	"symkeep/internal/symfile/dwarf"
 	"symkeep/internal/symfile/elf"
 	"symkeep/internal/symid"
 )
@@ -30,8 +31,8 @@ type elfFacts struct {
 	empty      bool // a debug file without debug data, and reported as such
 	link       *elf.DebugLink
 	alt        *elf.AltLink
-	units      elf.Units // of .debug_info
-	splitUnits []uint64  // ids of the units of a .dwo or .dwp
+	units      dwarf.Facts // of .debug_info
+	splitUnits []uint64    // ids of the units of a .dwo or .dwp
 	dwo, dwp   bool
 }
 
@@ -132,10 +133,8 @@ func (id *Identity) addELFRefs(f *elf.File, who elf.Identity) {
 		id.Refs = append(id.Refs, Ref{Kind: RefAltLink, Name: symid.BaseName(a.Name), Build: a.BuildID,
 			Keys: []symid.IndexKey{symid.BuildIDKey(a.BuildID, symid.Debuginfo, "").Index()}})
 	}
-	if info := f.DebugInfo(); info != nil {
-		if u, err := f.FirstUnit(info); err == nil && u.Skeletons > 0 {
-			id.Refs = append(id.Refs, Ref{Kind: RefDWO, Build: own})
-		}
+	if u, err := dwarf.Look(f); err == nil && u.Skeletons > 0 {
+		id.Refs = append(id.Refs, Ref{Kind: RefDWO, Build: own})
 	}
 }
 

@@ -208,10 +208,10 @@ func (q *elfPairs) checkSkeletons(s *subject, f *elfFacts, packed, loose map[uin
 	case missing == 0 && inDWO == 0:
 	case missing == 0:
 		s.addAs(catalog.Warning, "ELF-DWO", 0, "the debug data of %d units is in loose .dwo files, which no debugger can fetch", inDWO)
-	case f.units.Skeletons == f.units.Count && inDWP+inDWO == 0:
+	case f.units.Skeletons == f.units.Units && inDWP+inDWO == 0:
 		s.add("ELF-DWO", 0, "contains only skeletons: the debug data of %d units is in .dwo files and not in the package", missing)
 	default:
-		s.addAs(catalog.Warning, "ELF-DWO", 0, "the debug data of %d of %d units is in .dwo files and not in the package", missing, f.units.Count)
+		s.addAs(catalog.Warning, "ELF-DWO", 0, "the debug data of %d of %d units is in .dwo files and not in the package", missing, f.units.Units)
 	}
 }
 

@@ -125,66 +125,34 @@ func (f *File) Open(s *Section) (io.ReadCloser, uint64, error) {
 		return io.NopCloser(f.Raw(s)), uint64(f.Raw(s).Size()), nil
 	}
 	raw := bufio.NewReaderSize(io.NewSectionReader(f.r, int64(s.Offset+p.head), int64(s.Size-p.head)), readChunk(s.Size))
-	u := &unpacker{s: s, left: p.unpacked, size: p.unpacked}
+	bad := func(found, want string) error { return packError(s, found, want) }
 	if p.how == Zstd {
 		d, err := zstd.NewReader(raw, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
 			zstd.WithDecoderMaxWindow(maxZstdWindow), zstd.WithDecoderMaxMemory(maxUnpacked))
 		if err != nil {
 			return nil, 0, packError(s, err.Error(), "a zstd stream")
 		}
-		u.r, u.close = d, d.Close
-		return u, p.unpacked, nil
+		return unpacked{symfile.Exactly(d, p.unpacked, bad), d.Close}, p.unpacked, nil
 	}
 	z, err := zlib.NewReader(raw)
 	if err != nil {
 		return nil, 0, packError(s, err.Error(), "a zlib stream")
 	}
-	u.r, u.close = z, func() { z.Close() }
-	return u, p.unpacked, nil
+	return unpacked{symfile.Exactly(z, p.unpacked, bad), func() { z.Close() }}, p.unpacked, nil
 }
 
 // readChunk is how much to read at once from a section: large ones come from
 // storage that unpacks 1 MiB at a time.
 func readChunk(size uint64) int { return int(min(max(size, 512), 1<<20)) }
 
-// An unpacker counts what a decoder gives against what the section announced.
-type unpacker struct {
-	s          *Section
-	r          io.Reader
-	close      func()
-	left, size uint64
-}
-
-// Read implements io.Reader.
-func (u *unpacker) Read(p []byte) (int, error) {
-	if u.left == 0 {
-		return 0, u.atEnd()
-	}
-	n, err := u.r.Read(p[:min(uint64(len(p)), u.left)])
-	u.left -= uint64(n)
-	switch {
-	case err == nil || (err == io.EOF && u.left == 0):
-		return n, nil
-	case err == io.EOF:
-		return n, packError(u.s, fmt.Sprintf("%d bytes", u.size-u.left), fmt.Sprintf("the announced %d", u.size))
-	}
-	return n, packError(u.s, fmt.Sprintf("%v after %d bytes", err, u.size-u.left), fmt.Sprintf("%d bytes", u.size))
-}
-
-// atEnd checks that the decoder is at its end, too, checksum included.
-func (u *unpacker) atEnd() error {
-	var b [1]byte
-	switch n, err := io.ReadFull(u.r, b[:]); {
-	case n > 0:
-		return packError(u.s, "more bytes", fmt.Sprintf("the announced %d", u.size))
-	case err != io.EOF:
-		return packError(u.s, fmt.Sprintf("%v at the end", err), "a checksum that fits")
-	}
-	return io.EOF
+// An unpacked section is closed with its decoder.
+type unpacked struct {
+	io.Reader
+	close func()
 }
 
 // Close implements io.Closer.
-func (u *unpacker) Close() error {
+func (u unpacked) Close() error {
 	u.close()
 	return nil
 }

@@ -1,6 +1,6 @@
 // Package elf reads what a symbol server must know of an ELF file: identity,
-// what the file can serve as, links to other files, sections, and whether the
-// debug information can be walked. It reads both classes and both byte orders.
+// what the file can serve as, links to other files, and sections, unpacked where
+// they are compressed. It reads both classes and both byte orders.
 //
 // It judges nothing: whether a missing build id matters is for the caller. It
 // takes no memory on the word of the file: tables are compared to the file's
@@ -8,8 +8,8 @@
 //
 // Sources: System V ABI, chapters 4 and 5 (object files, program loading); gABI
 // sections on extended numbering and compressed sections; GNU binutils for
-// build-id notes, .gnu_debuglink and .zdebug; dwz for .gnu_debugaltlink; DWARF 5
-// sections 7.5 and 7.3.5 and the GNU Fission pages for units.
+// build-id notes, .gnu_debuglink and .zdebug; dwz for .gnu_debugaltlink. Package
+// dwarf reads what the debug sections hold.
 package elf
 
 import (
@@ -29,7 +29,6 @@ var (
 	ErrNote       = errors.New("damaged note")
 	ErrLink       = errors.New("damaged debug link")
 	ErrCompressed = errors.New("compressed section does not unpack")
-	ErrDWARF      = errors.New("unreadable DWARF")
 )
 
 // Bounds. No linked file comes near them.

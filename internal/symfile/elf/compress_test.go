@@ -12,138 +12,9 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"symkeep/internal/symfile/dwarf"
 	"symkeep/internal/symfile/elf"
 )
-
-func TestUnitsOfFixtures(t *testing.T) {
-	for _, tt := range []struct {
-		name      string
-		skeletons int
-		ids       []uint64 // as readelf prints them
-	}{
-		{"tiny.so", 0, nil},
-		{"tiny.debug", 0, nil},
-		{"tiny.zlib.debug", 0, nil},
-		{"tiny.zlib-gnu.debug", 0, nil},
-		{"tiny.zstd.debug", 0, nil},
-		{"tiny.mips", 0, nil},
-		{"split5.so", 1, []uint64{0x4f268446686eae5}},
-		{"split4.so", 1, []uint64{0xc6a02d690ea6f237}},
-		{"split5.dwo", 0, []uint64{0x4f268446686eae5}},
-		{"split4.dwo", 0, []uint64{0xc6a02d690ea6f237}},
-	} {
-		f := parse(t, fixture(t, tt.name))
-		info := f.DebugInfo()
-		if info == nil {
-			info = f.SplitUnits()
-		}
-		u, err := f.Units(info)
-		if err != nil || u.Count != 1 || u.Skeletons != tt.skeletons || !slices.Equal(u.DWOIDs, tt.ids) {
-			t.Errorf("%s: Units = %+v, %v; want 1 unit, %d skeletons, ids %x", tt.name, u, err, tt.skeletons, tt.ids)
-		}
-		if first, err := f.FirstUnit(info); err != nil || first.Count != 1 {
-			t.Errorf("%s: FirstUnit = %+v, %v", tt.name, first, err)
-		}
-	}
-	dwp := parse(t, fixture(t, "split5.dwp"))
-	ids, err := dwp.DWPUnits()
-	if err != nil || !slices.Equal(ids, []uint64{0x4f268446686eae5}) || !dwp.DWP() {
-		t.Errorf("DWPUnits = %x, %v, want the id of split5.so", ids, err)
-	}
-}
-
-// unit4 is a unit of DWARF 4 whose root has abbreviation code, and no attributes.
-func unit4(code byte) []byte {
-	b := binary.LittleEndian.AppendUint32(nil, 8)
-	return append(b, 4, 0, 0, 0, 0, 0, 8, code)
-}
-
-// abbrev1 declares code 1 without attributes.
-var abbrev1 = []byte{1, 0x11, 0, 0, 0, 0}
-
-func withDWARF(info, abbrev []byte) image {
-	return image{sects: []sect{{name: ".debug_info", data: info}, {name: ".debug_abbrev", data: abbrev}}}
-}
-
-func TestUnits(t *testing.T) {
-	good := unit4(1)
-	edit := func(i int, v byte) []byte { b := bytes.Clone(good); b[i] = v; return b }
-	long := append([]byte{0xff, 0xff, 0xff, 0xff, 12, 0, 0, 0, 0, 0, 0, 0}, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 1)
-	for _, tt := range []struct {
-		name string
-		info []byte
-		want int // units, or -1 for ErrDWARF
-		text string
-	}{
-		{"one", good, 1, ""},
-		{"two", slices.Concat(good, good), 2, ""},
-		{"64-bit", slices.Concat(long, good), 2, ""},
-		{"zero padding", slices.Concat(good, make([]byte, 3)), 1, ""},
-		{"other padding", slices.Concat(good, []byte{0, 1}), -1, "2 bytes left"},
-		{"version 1", edit(4, 1), -1, "version 1"},
-		{"version 6", edit(4, 6), -1, "version 6"},
-		{"past the end", edit(0, 9), -1, "unit length 0x9"},
-		{"shorter", edit(0, 1), -1, "unit length 0x1"},
-		{"address size", edit(10, 3), -1, "address size 3"},
-		{"abbreviation offset", edit(6, 6), -1, "abbreviation offset 0x6"},
-		{"abbreviation code", edit(11, 9), -1, "abbreviation code 9"},
-		{"reserved length", []byte{0xf0, 0xff, 0xff, 0xff, 0, 0, 0, 0}, -1, "0xfffffff0"},
-		{"second unit damaged", slices.Concat(good, edit(4, 9)), -1, "version 9"},
-		{"second unit's code is not looked at", slices.Concat(good, edit(11, 9)), 2, ""},
-	} {
-		f := parse(t, withDWARF(tt.info, abbrev1).bytes())
-		u, err := f.Units(f.DebugInfo())
-		switch {
-		case tt.want < 0 && (!errors.Is(err, elf.ErrDWARF) || !strings.Contains(err.Error(), tt.text)):
-			t.Errorf("%s: Units error = %v, want ErrDWARF with %q", tt.name, err, tt.text)
-		case tt.want >= 0 && (err != nil || u.Count != tt.want):
-			t.Errorf("%s: Units = %+v, %v, want %d units", tt.name, u, err, tt.want)
-		}
-	}
-	f := parse(t, image{sects: []sect{{name: ".debug_info", data: good}}}.bytes())
-	if _, err := f.Units(f.DebugInfo()); !errors.Is(err, elf.ErrDWARF) {
-		t.Errorf("Units without abbreviations: error = %v, want ErrDWARF", err)
-	}
-	rel := withDWARF(edit(11, 9), abbrev1)
-	rel.kind = 1
-	rel.sects = append(rel.sects, sect{name: ".rela.debug_info", kind: 4, data: make([]byte, 24)})
-	f = parse(t, rel.bytes())
-	if u, err := f.Units(f.DebugInfo()); err != nil || u.Count != 1 {
-		t.Errorf("Units of an object = %+v, %v; its abbreviations wait for relocation", u, err)
-	}
-}
-
-// TestUnitsSkip walks units far larger than any buffer, and wants most bytes
-// unread.
-func TestUnitsSkip(t *testing.T) {
-	const body = 3 << 20
-	head := binary.LittleEndian.AppendUint32(nil, 8+body)
-	one := append(append(head, unit4(1)[4:]...), make([]byte, body)...)
-	b := withDWARF(slices.Concat(one, one, one), abbrev1).bytes()
-	r := &counter{r: bytes.NewReader(b)}
-	f, err := elf.Parse(r, int64(len(b)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	u, err := f.Units(f.DebugInfo())
-	if err != nil || u.Count != 3 {
-		t.Fatalf("Units = %+v, %v, want 3 units", u, err)
-	}
-	if r.n > 4<<20 {
-		t.Errorf("read %d of %d bytes, want at most 4 MiB", r.n, len(b))
-	}
-}
-
-type counter struct {
-	r io.ReaderAt
-	n int
-}
-
-func (c *counter) ReadAt(p []byte, off int64) (int, error) {
-	n, err := c.r.ReadAt(p, off)
-	c.n += n
-	return n, err
-}
 
 func zlibOf(b []byte) []byte {
 	var out bytes.Buffer
@@ -237,7 +108,6 @@ func FuzzParse(f *testing.F) {
 	for _, name := range []string{"tiny.so", "tiny.zlib.debug", "tiny.zlib-gnu.debug", "tiny.zstd.debug", "tiny.mips", "split4.so", "split5.dwp", "alt.so", "tiny.stripped"} {
 		f.Add(fixture(f, name))
 	}
-	f.Add(withDWARF(unit4(1), abbrev1).bytes())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		file, err := elf.Parse(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
@@ -250,19 +120,18 @@ func FuzzParse(f *testing.F) {
 		file.Identity()
 		file.DebugLink()
 		file.AltLink()
-		file.DWPUnits()
 		file.Object()
 		file.Executable()
 		file.LTOBytes()
+		for _, suffix := range []string{"", ".dwo"} {
+			if u, err := dwarf.Walk(file, suffix); err == nil && u.Units == 0 && len(u.Faults) == 0 && len(file.DebugSections("info"+suffix)) > 0 {
+				t.Fatal("no units and no fault")
+			}
+		}
 		for i := range file.Sections {
 			s := &file.Sections[i]
 			if int(file.Raw(s).Size()) > len(b) {
 				t.Fatalf("section %d is larger than the file", i)
-			}
-			if s == file.DebugInfo() || s == file.SplitUnits() {
-				if u, err := file.Units(s); err == nil && u.Count == 0 {
-					t.Fatal("no units and no error")
-				}
 			}
 			if s.Compressed() {
 				if r, _, err := file.Open(s); err == nil {

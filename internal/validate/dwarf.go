@@ -37,6 +37,14 @@ func (s *subject) faultDWARF(code string, err error) {
 	}
 }
 
+// faultFrames reports damage of call frames as a warning.
+func (s *subject) faultFrames(code string, err error) {
+	var fe *symfile.FormatError
+	if errors.Is(err, dwarf.ErrDamaged) && errors.As(err, &fe) {
+		s.addAs(catalog.Warning, code, fe.Off, "%s", faultText(fe))
+	}
+}
+
 func faultText(fe *symfile.FormatError) string {
 	return fmt.Sprintf("%s at %#x: found %s, wanted %s", fe.What, fe.Off, fe.Found, fe.Want)
 }

@@ -167,6 +167,7 @@ func checkELF(s *subject) {
 	s.checkELFDebug(f, facts)
 	s.checkLinks(f, facts)
 	s.checkDWARF(f, facts)
+	s.checkQuality(f, facts)
 }
 
 // checkBuildID is ELF-NOID, ELF-GOID, ELF-ID0, ELF-ID-SIZE and ELF-ID-MULTI. Split

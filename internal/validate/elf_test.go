@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -139,7 +140,10 @@ func TestELFChecks(t *testing.T) {
 		{"empty.debug", data("tiny.empty.debug"), "error ELF-NODEBUG"},
 		{"image.debug", buildELF(3, elfText, gnu), "error ELF-NODEBUG"},
 		{"bare", buildELF(3, elfText, gnu), "warning ELF-NODEBUG"},
-		{"mini", buildELF(3, elfText, gnu, elfSection{".gnu_debugdata", 1, 0, []byte("xz")}), ""},
+		{"mini", data("tiny.mini"), ""},
+		{"mini damaged", edit(data("tiny.mini"), bytes.Index(data("tiny.mini"), []byte("\xfd7zXZ"))+60, 0x55), "error ELF-COMP"},
+		{"mini of no xz", buildELF(3, elfText, gnu, elfSection{".gnu_debugdata", 1, 0, []byte("xz")}), "error ELF-COMP"},
+		{"mini of another", replace(t, data("tiny.mini"), id, strings.Repeat("x", 20)), "error ELF-PAIR"},
 		{"lto", buildELF(3, elfText, elfSymtab, gnu, elfSection{".gnu.lto_.x", 1, 0, make([]byte, 3000)}), "warning ELF-LTO"},
 		{"dwarf version", edit(data("tiny.debug"), info, 9), "error ELF-DWARF"},
 		{"dwarf code", edit(data("tiny.debug"), info+8, 99), "error ELF-DWARF"},
@@ -187,6 +191,39 @@ func TestELFKeys(t *testing.T) {
 	if p := paths(check(t, file("app", buildELF(3, elfText, elfSymtab, elfNote("GNU\x00", 3, "\x01\x02\x03\x04\x05\x06\x07\x08")))), 0); p[0] != "buildid/0102030405060708/executable" ||
 		p[1] != "app/elf-buildid-0102030405060708"+strings.Repeat("0", 24)+"/app" {
 		t.Errorf("keys of an 8-byte id: %v", p)
+	}
+}
+
+// TestDWPKey wants a .dwp under the build id of the image that has its skeletons.
+func TestDWPKey(t *testing.T) {
+	rep := check(t, file("bin/s.so", parserData(t, "elf", "split5.so")), file("bin/s.so.dwp", parserData(t, "elf", "split5.dwp")))
+	build := rep.Files[0].IDs[0].BuildID
+	if want := []string{"s.so.dwp/" + build + "/s.so.dwp"}; !slices.Equal(paths(rep, 1), want) {
+		t.Errorf("keys %v, want %v", paths(rep, 1), want)
+	}
+	l, err := symid.ParseLookup(paths(rep, 1)[0])
+	if err != nil || !slices.ContainsFunc(l.Keys, func(k symid.Key) bool { return k.Index() == rep.Files[1].Keys[0].Key.Index() }) {
+		t.Errorf("ParseLookup(%q) = %v, %v, want the key among its candidates", paths(rep, 1)[0], l.Keys, err)
+	}
+	if rep := check(t, file("s.so.dwp", parserData(t, "elf", "split5.dwp"))); len(paths(rep, 0)) > 0 {
+		t.Errorf("a lone .dwp has the keys %v", paths(rep, 0))
+	}
+}
+
+// TestELFQuality wants what each half gives.
+func TestELFQuality(t *testing.T) {
+	for name, want := range map[string]string{
+		"tiny.so":       "[public lines types unwind]",
+		"tiny.debug":    "[public lines types]",
+		"tiny.stripped": "[unwind]",
+		"tiny.symtab":   "[public unwind]",
+		"tiny.mini":     "[public unwind]",
+		"split5.so":     "[public lines unwind]",
+		"split5.dwo":    "[public types]",
+	} {
+		if got := fmt.Sprint(check(t, file(name, parserData(t, "elf", name))).Files[0].Quality); got != want {
+			t.Errorf("%s: quality %s, want %s", name, got, want)
+		}
 	}
 }
 

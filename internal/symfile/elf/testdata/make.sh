@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes the ELF fixtures of this folder. Needs gcc, binutils with zstd, clang and
+# Writes the ELF fixtures of this folder. Needs gcc, binutils with zstd, xz, clang and
 # llvm-dwp 19, gcc-mips-linux-gnu. Run it in this folder.
 set -eu
 LD="-nostdlib -shared -fPIC -Wl,-z,noseparate-code -Wl,-z,max-page-size=4096 -Wl,--build-id=sha1"
@@ -20,6 +20,10 @@ objcopy -S tiny.so bare
 objcopy --only-keep-debug bare tiny.empty.debug
 objcopy --dump-section .note.gnu.build-id=note tiny.so bare
 { printf 'dwz/tiny.debug\0'; tail -c 20 note; } >link
+objcopy --only-keep-debug tiny.symtab mini
+xz -k --check=crc32 mini
+strip -o tiny.mini tiny.so
+objcopy --add-section .gnu_debugdata=mini.xz tiny.mini
 gcc $LD -O2 $SRC -o alt.so
 objcopy --add-section .gnu_debugaltlink=link alt.so
-rm -f split5.o split4.o bare note link
+rm -f split5.o split4.o bare note link mini mini.xz

@@ -98,6 +98,7 @@ var Codes = []Code{
 	{"MO-DSYM-MISSING", catalog.Warning, "the dSYM of an image is not in the package", "Run dsymutil and upload the dSYM as well"},
 	{"MO-DSYM-MISMATCH", catalog.Error, "an image and its dSYM are from different builds", "Run dsymutil on the image that is shipped"},
 	{"MO-OSO", catalog.Warning, "the debug data of an image is in .o files", "Run dsymutil on the build machine and upload the dSYM"},
+	{"MO-DWARF", catalog.Error, "DWARF data of a Mach-O file is unreadable", "Run dsymutil again; a tool that rewrote the file damaged it"},
 	{"MO-ENCRYPTED", catalog.Warning, "an image is encrypted", "It is an app store copy whose code cannot be unwound: upload the build output"},
 
 	{"SYM-MODULE", catalog.Error, "the first line of a .sym file is not a MODULE record", "Write it with dump_syms; shells must not convert its output to UTF-16"},
@@ -108,6 +109,7 @@ var Codes = []Code{
 
 	{"WASM-HDR", catalog.Error, "a WebAssembly module is damaged", "Copy it again from the build output"},
 	{"WASM-NOID", catalog.Error, "a WebAssembly module has no build id", "Link with wasm-ld --build-id=sha1"},
+	{"WASM-DWARF", catalog.Error, "DWARF data of a WebAssembly module is unreadable", "Rebuild; a tool that rewrote the module damaged it"},
 	{"WASM-NODBG", catalog.Warning, "a WebAssembly module has no symbols", "Build with -g"},
 
 	{"DBG-HDR", catalog.Error, "a .dbg file is damaged", "Copy it again from the build output"},

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"symkeep/internal/catalog"
+	"symkeep/internal/symfile"
 	"symkeep/internal/symfile/macho"
 	"symkeep/internal/symid"
 )
@@ -142,9 +143,8 @@ func (s *subject) checkSlice(sl *macho.Slice, dsym bool) (machoSlice, bool) {
 	if !got.dwarf && (dsym || strings.Contains(symid.Fold(s.Path), ".dsym/contents/resources/dwarf/")) {
 		s.add("MO-DSYM-EMPTY", sl.Offset, "%s has no __debug_info section with content", got.arch)
 	}
-	if !got.dwarf && !dsym {
-		got.debugMap, _ = sl.HasDebugMap() // an error is the reader's; the core reports it
-	}
+	got.debugMap = s.checkSymbols(sl, dsym) && !got.dwarf && !dsym
+	s.checkSliceDebug(sl)
 	switch {
 	case !sl.HasUUID:
 		s.add("MO-NOUUID", sl.Offset, "%s has no LC_UUID load command", got.arch)
@@ -154,4 +154,34 @@ func (s *subject) checkSlice(sl *macho.Slice, dsym bool) (machoSlice, bool) {
 		return got, false
 	}
 	return got, true
+}
+
+// checkSymbols reads the symbol table and reports whether debug information is in
+// object files. Errors of the reader are the core's to report.
+func (s *subject) checkSymbols(sl *macho.Slice, dsym bool) bool {
+	sym, _ := sl.Symbols()
+	if sym.Damage != nil {
+		s.damaged("MO-HDR", sym.Damage)
+	}
+	if sl.HasLocals() || dsym && sym.Defined {
+		s.gives(catalog.QualityPublic)
+	}
+	return sym.DebugMap
+}
+
+// checkSliceDebug is MO-DWARF: the debug information is walked, and what is compressed
+// unpacked. Damaged unwind information is a warning.
+func (s *subject) checkSliceDebug(sl *macho.Slice) {
+	if err := sl.CheckPacked(); err != nil {
+		s.damaged("MO-DWARF", err)
+	}
+	s.walkDWARF("MO-DWARF", sl, "")
+	unwind, err := sl.HasUnwind()
+	if unwind {
+		s.gives(catalog.QualityUnwind)
+	}
+	var fe *symfile.FormatError
+	if errors.As(err, &fe) {
+		s.addAs(catalog.Warning, "MO-DWARF", fe.Off, "%s", faultText(fe))
+	}
 }

@@ -46,6 +46,10 @@ func checkWasm(s *subject) {
 	case zeroBuildID(m.BuildIDs[0]):
 		s.add("WASM-NOID", 0, "its build id is %d zero bytes", len(m.BuildIDs[0]))
 	}
+	s.walkDWARF("WASM-DWARF", m, "")
+	if m.Names {
+		s.gives(catalog.QualityPublic)
+	}
 	if !m.DebugInfo && !m.Names && !m.External {
 		s.add("WASM-NODBG", 0, "found no .debug_info, name or external_debug_info section")
 	}

@@ -17,6 +17,10 @@ const (
 	commandsAlignment = 4
 )
 
+// linkedits are the commands that place a table (linkedit_data_command).
+var linkedits = map[uint32]string{0x1d: "code signature", 0x1e: "segment split information", 0x26: "function starts",
+	0x29: "data in code", 0x2b: "code signing requirements", 0x2e: "linker optimization hints", 0x80000033: "exports trie", 0x80000034: "chained fixups"}
+
 // commands decodes the load commands in b, which start at headLen of the slice.
 func (s *Slice) commands(b []byte, count uint32, headLen int64) error {
 	at := s.Offset + headLen
@@ -47,6 +51,9 @@ func (s *Slice) command(kind uint32, b []byte, at int64) error {
 	need := map[uint32]int{cmdSegment: 56, cmdSegment64: 72, cmdSymtab: 24, cmdDysymtab: 16, cmdUUID: 24, cmdEncryption: 20, cmdEncryption64: 20}[kind]
 	if len(b) < need {
 		return damaged(at+4, fmt.Sprintf("size of load command %#x", kind), fmt.Sprint(len(b)), fmt.Sprintf("at least %d", need))
+	}
+	if name, ok := linkedits[kind]; ok && len(b) >= 16 && len(s.tables) < len(linkedits) {
+		s.tables = append(s.tables, linkedit{name, o.Uint32(b[8:]), o.Uint32(b[12:])})
 	}
 	switch kind {
 	case cmdUUID:

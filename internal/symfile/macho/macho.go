@@ -75,6 +75,13 @@ type Slice struct {
 	symOff, symNum uint32
 	strOff, strLen uint32
 	locals         uint32
+	tables         []linkedit
+}
+
+// A linkedit is a table that a load command places near the end of the slice.
+type linkedit struct {
+	name      string
+	off, size uint32
 }
 
 // A Segment is one LC_SEGMENT or LC_SEGMENT_64.
@@ -182,6 +189,11 @@ func (s *Slice) CheckBounds() error {
 			if c.Segment == "__DWARF" && !s.fits(c.Offset, c.Size) {
 				return s.cut("section "+c.Name, c.Offset, c.Size)
 			}
+		}
+	}
+	for _, t := range s.tables {
+		if s.Type != TypeDSYM && !s.fits(uint64(t.off), uint64(t.size)) {
+			return s.cut(t.name, uint64(t.off), uint64(t.size))
 		}
 	}
 	if n := uint64(s.symNum) * s.nlistSize(); !s.fits(uint64(s.symOff), n) {

@@ -2,6 +2,7 @@ package macho_test
 
 import (
 	"bytes"
+	"compress/zlib"
 	"encoding/binary"
 	"errors"
 	"math"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"symkeep/internal/symfile"
+	"symkeep/internal/symfile/dwarf"
 	"symkeep/internal/symfile/macho"
 )
 
@@ -108,9 +110,9 @@ func TestFixtures(t *testing.T) {
 		t.Fatalf("demo: %d slices, fat %t", len(f.Slices), f.Fat)
 	}
 	s := &f.Slices[0]
-	oso, err := s.HasDebugMap()
-	if s.UUID.String() != demoUUID || s.Type != macho.TypeExecute || s.Arch() != "x64" || s.Dwarf() != nil || !oso || err != nil || !s.HasLocals() || s.Encrypted {
-		t.Errorf("demo: uuid %s, type %d, arch %s, dwarf %v, debug map %t, %v", s.UUID, s.Type, s.Arch(), s.Dwarf(), oso, err)
+	sym, err := s.Symbols()
+	if s.UUID.String() != demoUUID || s.Type != macho.TypeExecute || s.Arch() != "x64" || s.Dwarf() != nil || !sym.DebugMap || !sym.Defined || sym.Damage != nil || err != nil || !s.HasLocals() || s.Encrypted {
+		t.Errorf("demo: uuid %s, type %d, arch %s, dwarf %v, debug map %t, %v", s.UUID, s.Type, s.Arch(), s.Dwarf(), sym.DebugMap, err)
 	}
 	d := &parse(t, fixture(t, "demo.dwarf")).Slices[0]
 	if d.UUID.String() != demoUUID || d.Type != macho.TypeDSYM || d.Dwarf() == nil {
@@ -225,14 +227,76 @@ func TestCheckBounds(t *testing.T) {
 		{"half an image", demo[:len(demo)/2]},
 		{"most of a dSYM", dsym[:len(dsym)*3/4]},
 		{"symbol table", thin(le, true, 7, 3, 2, command(le, 2, u32s(le, 0, math.MaxUint32, 0, 0)))},
+		{"function starts", thin(le, true, 7, 3, 2, command(le, 0x26, u32s(le, 100, 1<<20)))},
 		{"string table", thin(le, true, 7, 3, 2, command(le, 2, u32s(le, 0, 0, 8, 1<<20)))},
 	} {
 		s := parse(t, tt.b).Slices[0]
 		if err := s.CheckBounds(); !errors.Is(err, macho.ErrTruncated) {
 			t.Errorf("%s: CheckBounds = %v, want ErrTruncated", tt.name, err)
 		}
-		if _, err := s.HasDebugMap(); err != nil {
-			t.Errorf("%s: HasDebugMap = %v; a cut table counts up to its end", tt.name, err)
+		if _, err := s.Symbols(); err != nil {
+			t.Errorf("%s: Symbols = %v; a cut table counts up to its end", tt.name, err)
+		}
+	}
+}
+
+// TestDebug walks the fixture's DWARF, plain and as Go's linker packs it.
+func TestDebug(t *testing.T) {
+	d := &parse(t, fixture(t, "demo.dwarf")).Slices[0]
+	facts, err := dwarf.Walk(d, "")
+	if err != nil || facts.Units != 3 || facts.Entries != 50 || len(facts.Faults) > 0 || !facts.Lines || !facts.Types || !facts.Functions {
+		t.Errorf("Walk = %+v, %v", facts, err)
+	}
+	le := binary.LittleEndian
+	var z bytes.Buffer
+	z.Write(append([]byte("ZLIB"), binary.BigEndian.AppendUint64(nil, 5)...))
+	w := zlib.NewWriter(&z)
+	w.Write([]byte("hello"))
+	w.Close()
+	head := len(thin(le, false, 7, 3, 2, segment32(le, "__DWARF", "__zdebug_str", 0, 0)))
+	packed := func(data []byte) *macho.Slice {
+		b := thin(le, false, 7, 3, 2, segment32(le, "__DWARF", "__zdebug_str", uint32(head), uint32(len(data))))
+		return &parse(t, append(b, data...)).Slices[0]
+	}
+	s := packed(z.Bytes())
+	all := s.DebugSections("str")
+	if len(all) != 1 || all[0].Size != 5 || s.CheckPacked() != nil {
+		t.Errorf("packed section: %+v, %v", all, s.CheckPacked())
+	}
+	for _, data := range [][]byte{z.Bytes()[:z.Len()-3], []byte("ZLIX00000000"), []byte("ZL"), append([]byte("ZLIB"), binary.BigEndian.AppendUint64(nil, 1<<40)...)} {
+		if err := packed(data).CheckPacked(); !errors.Is(err, dwarf.ErrCompressed) {
+			t.Errorf("CheckPacked of %q = %v, want ErrCompressed", data, err)
+		}
+	}
+}
+
+func TestUnwind(t *testing.T) {
+	if ok, err := parse(t, fixture(t, "demo")).Slices[0].HasUnwind(); !ok || err != nil {
+		t.Errorf("demo: HasUnwind = %t, %v", ok, err)
+	}
+	if ok, err := parse(t, fixture(t, "demo.dwarf")).Slices[0].HasUnwind(); ok || err != nil {
+		t.Errorf("demo.dwarf: HasUnwind = %t, %v", ok, err)
+	}
+	le := binary.LittleEndian
+	head := len(thin(le, false, 7, 3, 2, segment32(le, "__TEXT", "__unwind_info", 0, 0)))
+	for version, want := range map[uint32]bool{1: true, 2: false} {
+		info := u32s(le, version, 28, 0, 28, 0, 28, 2)
+		b := append(thin(le, false, 7, 3, 2, segment32(le, "__TEXT", "__unwind_info", uint32(head), uint32(len(info)))), info...)
+		if ok, err := parse(t, b).Slices[0].HasUnwind(); ok != want || (err == nil) != want {
+			t.Errorf("version %d: HasUnwind = %t, %v", version, ok, err)
+		}
+	}
+}
+
+func TestSymbolNames(t *testing.T) {
+	le := binary.LittleEndian
+	head := len(thin(le, true, 7, 3, 2, command(le, 2, u32s(le, 0, 0, 0, 0))))
+	for name, bad := range map[uint32]bool{1: false, 3: false, 4: true} {
+		b := thin(le, true, 7, 3, 2, command(le, 2, u32s(le, uint32(head), 1, uint32(head)+16, 4)))
+		b = append(append(b, u32s(le, name, 0x0f, 0, 0)...), "\x00ab\x00"...)
+		got, err := parse(t, b).Slices[0].Symbols()
+		if err != nil || !got.Defined || (got.Damage != nil) != bad {
+			t.Errorf("name at %d: %+v, %v", name, got, err)
 		}
 	}
 }
@@ -258,7 +322,12 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("%d sections from %d bytes", len(s.Sections), len(b))
 			}
 			s.CheckBounds()
-			s.HasDebugMap()
+			s.Symbols()
+			s.HasUnwind()
+			s.CheckPacked()
+			if facts, err := dwarf.Walk(s, ""); err == nil && facts.Units == 0 && len(facts.Faults) == 0 && len(s.DebugSections("info")) > 0 {
+				t.Fatal("no units and no fault")
+			}
 			s.Dwarf()
 		}
 	})

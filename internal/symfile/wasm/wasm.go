@@ -1,8 +1,9 @@
 // Package wasm reads what a symbol server must know of a WebAssembly module: its
 // build id and which custom sections with debug information it has.
 //
-// It walks the section headers and reads no more than names and the build id. It
-// judges nothing. Functions are safe for concurrent use.
+// It walks the section headers and reads no more than names and the build id;
+// package dwarf reads what the debug sections hold. It judges nothing. Functions are
+// safe for concurrent use.
 //
 // Sources: WebAssembly Core Specification 1.0, section 5.5 (modules) and 5.2.2
 // (LEB128); Tool Conventions, "Build ID" and "External DWARF".
@@ -13,8 +14,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"symkeep/internal/symfile"
+	"symkeep/internal/symfile/dwarf"
 	"symkeep/internal/symid"
 )
 
@@ -24,6 +27,7 @@ var ErrHeader = errors.New("damaged WebAssembly module")
 // Bounds.
 const (
 	maxSections = 1 << 20
+	maxDebug    = 64  // custom sections of DWARF
 	maxName     = 256 // bytes of a custom section's name that are looked at
 	maxID       = 256 // bytes of a build id
 )
@@ -36,6 +40,33 @@ type Module struct {
 	External    bool            // external_debug_info: DWARF is in another file
 	SourceMap   bool            // sourceMappingURL
 	BuildIDNote error           // why a build_id section was not understood; wraps ErrHeader
+
+	r     io.ReaderAt
+	debug []debugSection
+}
+
+// A debugSection is a custom section whose name starts with .debug_.
+type debugSection struct {
+	name     string
+	off, end int64
+}
+
+var _ dwarf.File = (*Module)(nil)
+
+// ByteOrder returns the byte order of WebAssembly.
+func (m *Module) ByteOrder() binary.ByteOrder { return binary.LittleEndian }
+
+// DebugSections implements dwarf.File.
+func (m *Module) DebugSections(name string) []dwarf.Section {
+	var all []dwarf.Section
+	for _, s := range m.debug {
+		if s.name != ".debug_"+name {
+			continue
+		}
+		all = append(all, dwarf.Section{Name: s.name, Size: uint64(s.end - s.off), At: io.NewSectionReader(m.r, s.off, s.end-s.off),
+			Open: func() (io.ReadCloser, error) { return io.NopCloser(io.NewSectionReader(m.r, s.off, s.end-s.off)), nil }})
+	}
+	return all
 }
 
 // Parse walks the sections of r, which holds size bytes. Errors wrap ErrHeader.
@@ -50,7 +81,7 @@ func Parse(r io.ReaderAt, size int64) (*Module, error) {
 	if v := binary.LittleEndian.Uint32(head[4:]); v != 1 {
 		return nil, damaged(4, "version", fmt.Sprint(v), "1")
 	}
-	m := &Module{}
+	m := &Module{r: r}
 	for off, n := int64(8), 0; off < size; n++ {
 		if n == maxSections {
 			return nil, damaged(off, "number of sections", "more", fmt.Sprintf("at most %d", maxSections))
@@ -100,6 +131,9 @@ func (m *Module) section(r io.ReaderAt, off, size int64) (int64, error) {
 
 // custom takes note of one custom section, whose content is [off, end).
 func (m *Module) custom(r io.ReaderAt, name string, off, end int64) {
+	if strings.HasPrefix(name, ".debug_") && end > off && len(m.debug) < maxDebug {
+		m.debug = append(m.debug, debugSection{name, off, end})
+	}
 	switch name {
 	case ".debug_info":
 		m.DebugInfo = m.DebugInfo || end > off

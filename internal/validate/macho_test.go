@@ -3,6 +3,7 @@ package validate_test
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -23,6 +24,7 @@ func TestMachO(t *testing.T) {
 		binary.LittleEndian.PutUint32(b[at:], v)
 		return b
 	}
+	symtab := bytes.Index(demo, []byte{2, 0, 0, 0, 24, 0, 0, 0}) // LC_SYMTAB
 	other := replace(t, dsym, uuid, "another uuid....")
 	type f struct {
 		path string
@@ -47,6 +49,8 @@ func TestMachO(t *testing.T) {
 		{"no uuid", []f{{"demo", edit(demo, command, 0x7fff0000)}}, []string{"error MO-NOUUID"}},
 		{"uuid zero", []f{{"demo", replace(t, demo, uuid, strings.Repeat("\x00", 16))}}, []string{"error MO-UUID0"}},
 		{"empty dSYM", []f{{bundle, replace(t, dsym, "__debug_info", "__debug_inf_")}}, []string{"error MO-DSYM-EMPTY"}},
+		{"damaged units", []f{{bundle, edit(dsym, bytes.Index(dsym, []byte("\x04\x00\x00\x00\x00\x00\x08\x01")), 9)}}, []string{"error MO-DWARF"}},
+		{"symbol names", []f{{"demo", edit(demo, int(binary.LittleEndian.Uint32(demo[symtab+8:])), 1<<20)}, {bundle, dsym}}, []string{"error MO-HDR", ""}},
 		{"image in a dSYM", []f{{bundle, demo}}, []string{"error MO-DSYM-EMPTY " + alone}},
 		{"core", []f{{"demo", edit(demo, 12, 4)}}, []string{"error GEN-CORE"}},
 		{"object", []f{{"demo.dylib", edit(demo, 12, 1)}}, []string{"error GEN-OBJ"}},
@@ -61,6 +65,14 @@ func TestMachO(t *testing.T) {
 			if got := strings.Join(codes(rep, i), " "); got != want {
 				t.Errorf("%s: %s: found %q, want %q", tt.name, tt.files[i].path, got, want)
 			}
+		}
+	}
+}
+
+func TestMachOQuality(t *testing.T) {
+	for name, want := range map[string]string{"demo": "[public unwind]", "demo.dwarf": "[public lines types]"} {
+		if got := fmt.Sprint(check(t, file(name, parserData(t, "macho", name))).Files[0].Quality); got != want {
+			t.Errorf("%s: quality %s, want %s", name, got, want)
 		}
 	}
 }

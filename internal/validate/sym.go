@@ -72,9 +72,23 @@ func checkBreakpad(s *subject) {
 	if facts.Funcs+facts.Publics+facts.Stacks == 0 {
 		s.add("SYM-EMPTY", 0, "found no FUNC, PUBLIC or STACK record")
 	}
+	s.givesRecords(facts)
 	s.checkModule(facts)
 	for i := range s.Keys {
 		s.Keys[i].Rank = rankOfRecords(facts)
+	}
+}
+
+// givesRecords notes what the records of a file give.
+func (s *subject) givesRecords(f breakpad.Facts) {
+	if f.Funcs+f.Publics > 0 {
+		s.gives(catalog.QualityPublic)
+	}
+	if f.Lines > 0 {
+		s.gives(catalog.QualityLines)
+	}
+	if f.Stacks > 0 {
+		s.gives(catalog.QualityUnwind)
 	}
 }
 

@@ -41,6 +41,19 @@ func TestBreakpad(t *testing.T) {
 	}
 }
 
+func TestBreakpadQuality(t *testing.T) {
+	for text, want := range map[string]string{
+		"FUNC 1 1 0 f\n1 1 3 0\nFILE 0 a.c\n":             "[public lines]",
+		"PUBLIC 1 0 f\n":                                  "[public]",
+		"STACK CFI INIT 1 1 .cfa: a .ra: b\n":             "[unwind]",
+		"STACK WIN 4 1 1 0 0 0 0 0 0 0 1\nPUBLIC 1 0 f\n": "[public unwind]",
+	} {
+		if got := fmt.Sprint(check(t, file("a.sym", []byte(symHead+text))).Files[0].Quality); got != want {
+			t.Errorf("%q: quality %s, want %s", text, got, want)
+		}
+	}
+}
+
 func TestBreakpadIdentity(t *testing.T) {
 	const id = "3249D99D0C4049318610F4E4FB0B6936"
 	for _, tt := range []struct {
@@ -93,7 +106,13 @@ func TestWasm(t *testing.T) {
 			t.Errorf("%s: found %q, want %q", tt.name, got, tt.want)
 		}
 	}
+	if got := codes(check(t, file("m.wasm", []byte(strings.Replace(demo, "\x04\x00\x00\x00\x00\x00\x04\x01", "\x09\x00\x00\x00\x00\x00\x04\x01", 1)))), 0); !slices.Equal(got, []string{"error WASM-DWARF"}) {
+		t.Errorf("damaged units: found %v, want WASM-DWARF", got)
+	}
 	rep := check(t, file("m.wasm", []byte(demo)))
+	if got := fmt.Sprint(rep.Files[0].Quality); got != "[public lines types]" {
+		t.Errorf("quality %s", got)
+	}
 	if p := paths(rep, 0); !slices.Equal(p, []string{"m.wasm/" + id + "/m.wasm", "m.wasm/14" + id + "/m.wasm"}) {
 		t.Errorf("keys %v, want both spellings", p)
 	}

@@ -14,7 +14,7 @@ import (
 func (s *subject) checkQuality(f *elf.File, facts *elfFacts) {
 	public, err := f.HasFunctions()
 	if err != nil {
-		s.damaged("ELF-TRUNC", err)
+		s.damaged("ELF-HDR", err)
 	}
 	if public {
 		s.gives(catalog.QualityPublic)

@@ -38,7 +38,7 @@ const (
 	maxFaults  = 20       // of one section; the others are counted
 	maxOffsets = 1 << 22  // ids of units, or line tables, kept
 	maxMemory  = 64 << 20 // bytes of a compressed section that is needed out of order
-	maxPadding = 4 << 10  // zero bytes in a row between units; linkers pad to 16
+	maxPadding = 64       // zero bytes in a row between units; linkers align to 16
 )
 
 // A Section is one section as a debugger sees it: unpacked.
@@ -97,10 +97,11 @@ func (f *Facts) fault(err error) {
 }
 
 // Walk reads the units of a file, those of ".debug_info" and ".debug_types", or of
-// split DWARF where suffix is ".dwo", and the line tables they name. Its error is
-// one of the sections' readers; facts then hold what came before.
+// split DWARF where suffix is ".dwo", the line tables they name, and of version 5 the
+// tables of strings, addresses and ranges. Its error is one of the sections' readers;
+// facts then hold what came before.
 func Walk(f File, suffix string) (Facts, error) {
-	w := &walker{file: f, order: f.ByteOrder(), suffix: suffix}
+	w := &walker{file: f, order: f.ByteOrder(), suffix: suffix, oldest: 5}
 	for _, name := range []string{"info", "types"} {
 		for _, s := range f.DebugSections(name + suffix) {
 			if err := w.units(name, s); err != nil {
@@ -108,7 +109,10 @@ func Walk(f File, suffix string) (Facts, error) {
 			}
 		}
 	}
-	return w.facts, w.lineTables()
+	if err := w.lineTables(); err != nil {
+		return w.facts, err
+	}
+	return w.facts, w.tables()
 }
 
 // Look reads the first unit's header and root entry alone: a cheap look at what

@@ -5,8 +5,12 @@ import (
 	"slices"
 )
 
-// contentSource is DW_LNCT_LLVM_source: the text of a file.
-const contentSource = 0x2001
+// What is looked for: DW_LNCT_LLVM_source, the text of a file, and
+// DW_LNE_end_sequence.
+const (
+	contentSource = 0x2001
+	endSequence   = 1
+)
 
 // A lineHeader is what the program of a line table needs of the header before it.
 type lineHeader struct {
@@ -72,8 +76,11 @@ func (w *walker) lineTable(off uint64) error {
 	case !r.ok() || r.at() > h.program:
 		err = w.badLine(off, fmt.Sprintf("names of files that end at %#x", r.at()), fmt.Sprintf("an end before the program at %#x", h.program))
 	default:
+		gap := h.program - r.at()
 		r.move(h.program)
-		err = w.lineProgram(h)
+		if err = w.lineProgram(h); err == nil && gap > 0 {
+			err = fault(ErrUnjudged, &w.section, "line table", off, bytesText(gap)+" between the names of files and the program", "nothing there")
+		}
 	}
 	if r.err == nil && !r.move(h.end) {
 		return w.badLine(off, "a program that runs far past the table", fmt.Sprintf("an end at %#x", h.end))
@@ -180,6 +187,7 @@ func (w *walker) lineName(h *lineHeader, format []op) error {
 // lineProgram runs over the opcodes to the end of the table. DWARF 5, section 6.2.5.
 func (w *walker) lineProgram(h *lineHeader) error {
 	r := w.in
+	open := false // rows wait for the end of their sequence
 	for r.at() < h.end {
 		r.fill(ahead)
 		off := r.at()
@@ -189,24 +197,31 @@ func (w *walker) lineProgram(h *lineHeader) error {
 			if h.lineRange == 0 {
 				return w.badLine(h.off, "a line range of 0 and special opcodes", "at least 1")
 			}
-			w.facts.Lines = true
+			open = true
 		case code == 0:
 			n := r.uleb()
-			if n > h.end-min(r.at(), h.end) {
-				return w.badLine(off, fmt.Sprintf("an opcode of %#x bytes", n), fmt.Sprintf("an end within the table, at %#x", h.end))
+			if n == 0 || n > h.end-min(r.at(), h.end) {
+				return w.badLine(off, fmt.Sprintf("an opcode of %#x bytes", n), fmt.Sprintf("at least 1, and an end within the table, at %#x", h.end))
 			}
-			r.skip(n)
+			if r.u8() == endSequence {
+				open = false
+			}
+			r.skip(n - 1)
 		case code == 9: // fixed_advance_pc, the only operand that is no LEB128 number
 			r.u16()
 		default:
-			w.facts.Lines = w.facts.Lines || code == 1
+			open = open || code == 1
 			for range h.operands[code] {
 				r.uleb()
 			}
 		}
+		w.facts.Lines = w.facts.Lines || open
 		if !r.ok() || r.at() > h.end {
 			return w.badLine(off, fmt.Sprintf("opcode %d with operands to %#x", code, r.at()), fmt.Sprintf("an end within the table, at %#x", h.end))
 		}
+	}
+	if open {
+		return fault(ErrUnjudged, &w.section, "line table", h.off, "rows at its end without an end of their sequence", "an opcode that ends it")
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ type walker struct {
 	unknown map[uint32]bool // forms that were reported
 	lost    bool            // a value of such a form was met, whose end is not known
 	lines   []uint64        // line tables that units name
+	oldest  uint16          // version of any unit
 }
 
 // A limit is where offsets into a section must stay below. It is 0 for a section
@@ -132,6 +133,7 @@ func (w *walker) next() error {
 		return err
 	}
 	w.facts.Units++
+	w.oldest = min(w.oldest, u.version)
 	if w.abbrevs != nil && u.offSize != 0 {
 		switch err := w.inside(&u); {
 		case isFault(err):

@@ -1,0 +1,43 @@
+package dwarf_test
+
+import (
+	"slices"
+	"testing"
+
+	"symkeep/internal/symfile/dwarf"
+)
+
+// table5 puts a length and version 5 before a contribution.
+func table5(b ...byte) []byte {
+	return append(append(le.AppendUint32(nil, uint32(2+len(b))), 5, 0), b...)
+}
+
+func TestTables(t *testing.T) {
+	ranges := table5(8, 0, 1, 0, 0, 0, 4, 0, 0, 0, 4, 1, 2, 7, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0)
+	for _, tt := range []struct {
+		name, section string
+		b             []byte
+		want          string
+	}{
+		{"strings", "str_offsets", table5(0, 0, 0, 0, 0, 0, 2, 0, 0, 0), "ok"},
+		{"two tables", "str_offsets", slices.Concat(table5(0, 0, 0, 0, 0, 0), table5(0, 0, 2, 0, 0, 0)), "ok"},
+		{"string outside", "str_offsets", table5(0, 0, 4, 0, 0, 0), "damaged a string at 0x4 of .debug_str"},
+		{"no string", "str_offsets", table5(0, 0, 0xff, 0xff, 0xff, 0xff), "ok"},
+		{"version", "str_offsets", append(le.AppendUint32(nil, 4), 6, 0, 0, 0), "damaged version 6"},
+		{"length", "str_offsets", le.AppendUint32(nil, 4), "damaged a length of 0x4"},
+		{"addresses", "addr", table5(8, 0, 1, 2, 3, 4, 5, 6, 7, 8), "ok"},
+		{"address size", "addr", table5(3, 0), "damaged address size 3"},
+		{"ranges", "rnglists", ranges, "ok"},
+		{"kind of range", "rnglists", table5(8, 0, 0, 0, 0, 0, 8, 0), "damaged a range of kind 8"},
+		{"open list", "rnglists", table5(8, 0, 0, 0, 0, 0, 4, 1, 1), "damaged a last list without end"},
+		{"cut range", "rnglists", table5(8, 0, 0, 0, 0, 0, 5, 1, 2), "damaged a range that ends at"},
+		{"offset outside", "rnglists", table5(8, 0, 1, 0, 0, 0, 9, 0, 0, 0, 0), "damaged a list at"},
+		{"number of offsets", "loclists", table5(8, 0, 9, 0, 0, 0, 9, 0), "damaged 9 offsets"},
+		{"locations", "loclists", table5(8, 0, 0, 0, 0, 0, 0xff, 0xff), "ok"},
+	} {
+		got, err := dwarf.Walk(file(unit5(1, nil, 1), plain).with(tt.section, tt.b), "")
+		expect(t, tt.name, outcome(got, err), tt.want)
+		got, err = dwarf.Walk(file(slices.Concat(unit5(1, nil, 1), unit4(1)), plain).with(tt.section, tt.b), "")
+		expect(t, tt.name+" beside version 4", outcome(got, err), "ok")
+	}
+}

@@ -44,7 +44,8 @@ const (
 	Bzip2
 	LFSPointer
 	Minidump
-	Markup // HTML, XML or JSON
+	Markup      // HTML, XML or JSON
+	SymbolIndex // symbol_index.json; by its name, since JSON says nothing of itself
 )
 
 // SniffLen is how many bytes from the start of a file Sniff looks at, at most; it

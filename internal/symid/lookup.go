@@ -173,13 +173,36 @@ func storeKeys(name, id string) []Key {
 	return keys
 }
 
-// withStoreKey adds the key that a symbol index may have assigned, which goes last: a
-// file's own id counts more. A path that is of no known form is no key at all.
+// withStoreKey adds the key that a symbol index may have assigned. It goes last where
+// a file's own key holds the name as well: such a key counts more. Build ids and UUIDs
+// stand without a name, so that libmscordaccore.so under the id of its runtime would
+// be answered with the runtime: there the key with the name goes first. A path that is
+// of no known form is no key at all.
 func withStoreKey(keys []Key, name, id string) []Key {
-	if k := StoreKey(name, id); len(keys) > 0 && k.Valid() == nil {
-		keys = append(keys, k)
+	k := StoreKey(name, id)
+	switch {
+	case k.Valid() != nil:
+		return keys
+	case len(keys) == 0 && !assignedID(id):
+		return nil
+	case len(keys) > 0 && keys[0].Artifact == Executable && (keys[0].Kind == KindBuildID || keys[0].Kind == KindMachO):
+		return append([]Key{k}, keys...)
 	}
-	return keys
+	return append(keys, k)
+}
+
+// assignedID reports whether id is of a form that only a symbol index assigns: the
+// debugger support of a runtime, a source file by its hash, a map of compiled code
+// (dotnet/symstore, SSQP_CLR_Private_Key_Conventions.md and SSQP_Key_Conventions.md).
+func assignedID(id string) bool {
+	id = Fold(id)
+	for _, prefix := range []string{"elf-buildid-coreclr-", "mach-uuid-coreclr-", "sha1-", "r2rmap-v1-"} {
+		if rest, ok := strings.CutPrefix(id, prefix); ok {
+			b, err := hex.DecodeString(rest)
+			return err == nil && len(b) > 0
+		}
+	}
+	return false
 }
 
 func buildIDKeys(s string, a Artifact, name string) []Key {

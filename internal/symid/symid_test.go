@@ -166,6 +166,39 @@ func TestKeyJSON(t *testing.T) {
 	}
 }
 
+// Where a file's own key has no name in it, the key that an index assigned to the
+// name is asked for first: else the debugger support of a runtime could not be told
+// from the runtime.
+func TestAssignedKeys(t *testing.T) {
+	id := strings.Repeat("ab", 20)
+	for _, tt := range []struct {
+		path  string
+		kinds []symid.Kind
+	}{
+		{"libdac.so/elf-buildid-" + id + "/libdac.so", []symid.Kind{symid.KindStore, symid.KindBuildID}},
+		{"libdac.so/elf-buildid-" + id + "/libdac.s_", []symid.Kind{symid.KindStore, symid.KindBuildID}},
+		{"libdac.dylib/mach-uuid-" + sig + "/libdac.dylib", []symid.Kind{symid.KindStore, symid.KindMachO}},
+		{"_.debug/elf-buildid-sym-" + id + "/_.debug", []symid.Kind{symid.KindBuildID, symid.KindStore}},
+		{"dac.dll/5E67AB1C7f000/dac.dll", []symid.Kind{symid.KindPE, symid.KindStore}},
+		{"libdac.so/elf-buildid-coreclr-" + id + "/libdac.so", []symid.Kind{symid.KindStore}},
+		{"libdac.dylib/mach-uuid-coreclr-" + sig + "/libdac.dylib", []symid.Kind{symid.KindStore}},
+		{"a.cs/sha1-" + id + "/a.cs", []symid.Kind{symid.KindStore}},
+		{"a.cs/sha1-xyz/a.cs", nil},
+	} {
+		l, err := symid.ParseLookup(tt.path)
+		var kinds []symid.Kind
+		for _, k := range l.Keys {
+			if len(kinds) == 0 || kinds[len(kinds)-1] != k.Kind {
+				kinds = append(kinds, k.Kind)
+			}
+		}
+		kinds = slices.DeleteFunc(kinds, func(k symid.Kind) bool { return k == symid.KindPDB || k == symid.KindWasm })
+		if !slices.Equal(kinds, tt.kinds) || (err == nil) != (tt.kinds != nil) {
+			t.Errorf("ParseLookup(%q) = keys of kinds %v, %v; want %v", tt.path, kinds, err, tt.kinds)
+		}
+	}
+}
+
 func TestParseLookupForms(t *testing.T) {
 	id := strings.Repeat("ab", 20)
 	for _, tt := range []struct {

@@ -29,6 +29,7 @@ var Codes = []Code{
 	{"GEN-OBJ", catalog.Error, "the file is an object or a library", "Debuggers never request it: upload the linked output"},
 	{"GEN-CORE", catalog.Error, "the file is a crash dump", "Symbols belong here, dumps do not: remove it"},
 	{"GEN-SIZE", catalog.Warning, "the file is larger than some debuggers can load", "32-bit and older debuggers cannot load it: use /OPT:REF, split the debug data, or strip types"},
+	{"GEN-INDEX", catalog.Error, "an entry of symbol_index.json cannot be used", "Write {\"clientKey\": \"name/id/name\", \"blobPath\": \"path from the folder of the index\"} for files of this package"},
 	{"GEN-MORE", catalog.Info, "more findings than are listed", "Repair the listed ones first"},
 
 	{"PE-HDR", catalog.Error, "a PE header is damaged", "Copy the file again from the link step"},

@@ -32,6 +32,8 @@ var formats = map[symfile.Format]format{
 	symfile.Breakpad: {identifyBreakpad, checkBreakpad},
 	symfile.Wasm:     {identifyWasm, checkWasm},
 	symfile.DBG:      {identifyDBG, checkDBG},
+
+	symfile.SymbolIndex: {identifyIndex, checkIndex},
 }
 
 // packageChecks run after every file was checked, in this order. They may open
@@ -41,5 +43,6 @@ var packageChecks = []func(p *pkg) error{
 	checkPEPairs,
 	checkELFPairs,
 	checkMachOPairs,
+	checkIndexKeys,
 	checkConflicts,
 }

@@ -10,6 +10,7 @@ import (
 
 	"symkeep/internal/catalog"
 	"symkeep/internal/symfile"
+	"symkeep/internal/symfile/symindex"
 	"symkeep/internal/symid"
 )
 
@@ -35,7 +36,8 @@ func symbolName(name string) bool {
 // debugger, its name does not claim otherwise, and nobody named it. Such a file is
 // not uploaded and its finding is for information.
 func Ignored(f File, id Identity) bool {
-	if f.Explicit || symbolName(symid.BaseName(f.Path)) {
+	name := symid.BaseName(f.Path)
+	if f.Explicit || symbolName(name) || symindex.Named(name) {
 		return false
 	}
 	if errors.Is(f.Archive, ErrNoSymbols) {

@@ -6,6 +6,7 @@ import (
 
 	"symkeep/internal/catalog"
 	"symkeep/internal/symfile"
+	"symkeep/internal/symfile/symindex"
 	"symkeep/internal/symid"
 )
 
@@ -21,6 +22,7 @@ const (
 	ClassCompressed              // one file inside compression
 	ClassContainer               // an archive of files
 	ClassDisguise                // empty, an LFS pointer or a web page: never what the name says
+	ClassIndex                   // it gives keys to other files of the package: kept, not served
 )
 
 // An Identity is what the headers of a file tell.
@@ -93,6 +95,9 @@ func identify(in *input, name string) (Identity, error) {
 	}
 	if f == symfile.Unknown && textNamedSym(in, name) {
 		f = symfile.Breakpad
+	}
+	if (f == symfile.Unknown || f == symfile.Markup) && symindex.Named(name) {
+		f = symfile.SymbolIndex
 	}
 	id := Identity{}
 	if fm, ok := formats[f]; ok {

@@ -90,15 +90,15 @@ func (s *subject) failed() bool {
 	return slices.ContainsFunc(s.found, func(l located) bool { return l.Severity == catalog.Error })
 }
 
+// has reports whether the file answers a key.
+func (s *subject) has(k symid.Key) bool {
+	return slices.ContainsFunc(s.Keys, func(have catalog.RankedKey) bool { return have.Key.Index() == k.Index() })
+}
+
 // key adds a key unless the file has it already, or its name cannot stand in a
 // lookup path, which GEN-NAME reports.
 func (s *subject) key(k symid.Key, rank int) {
-	for _, have := range s.Keys {
-		if have.Key.Index() == k.Index() {
-			return
-		}
-	}
-	if k.Valid() == nil {
+	if !s.has(k) && k.Valid() == nil {
 		s.Keys = append(s.Keys, catalog.RankedKey{Key: k, Rank: rank})
 	}
 }

@@ -40,6 +40,8 @@ func TestOneNode(t *testing.T) {
 		{"peer port", testPeerPort},
 		{"living name", testLivingName},
 		{"slow uploads", testSlowUploads},
+		{"archive", testArchive},
+		{"archive refused", testArchiveRefused},
 		{"stuck", testStuck},
 		{"refused", testRefused},
 	} {

@@ -15,6 +15,7 @@ import (
 const (
 	maxSessions    = 64
 	maxPacking     = 8 // uploads whose bytes are packed and written at once; the others wait
+	maxArchives    = 4 // archives that are received or expanded at once; more are told to come back
 	sessionIdle    = 10 * time.Minute
 	sessionStill   = 30 * time.Second // when another upload may take its place
 	uploadBuffer   = 1 << 20
@@ -39,7 +40,8 @@ type uploadSession struct {
 
 // An uploadTable holds the sessions of a node.
 type uploadTable struct {
-	packing chan struct{} // capacity maxPacking
+	packing  chan struct{} // capacity maxPacking
+	archives chan struct{} // capacity maxArchives
 
 	mu       sync.Mutex
 	sessions map[uploadKey]*uploadSession
@@ -54,7 +56,7 @@ type uploadKey struct {
 }
 
 func newUploadTable() *uploadTable {
-	return &uploadTable{packing: make(chan struct{}, maxPacking), sessions: map[uploadKey]*uploadSession{}}
+	return &uploadTable{packing: make(chan struct{}, maxPacking), archives: make(chan struct{}, maxArchives), sessions: map[uploadKey]*uploadSession{}}
 }
 
 // find returns a session, nil if there is none.

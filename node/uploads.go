@@ -38,21 +38,26 @@ func (n *Node) UploadState(ctx context.Context, u symhttp.Upload) (symhttp.Uploa
 	return symhttp.UploadState{Offset: s.acked(), Length: f.Size}, nil
 }
 
+// openPackage returns a package that takes files.
+func (n *Node) openPackage(ctx context.Context, id catalog.PackageID) (catalog.Package, error) {
+	p, err := n.fsm.Package(id)
+	if errors.Is(err, catalog.ErrNotFound) { // opened a moment ago through another node
+		if err := n.confirmApplied(ctx); err != nil {
+			return p, err
+		}
+		p, err = n.fsm.Package(id)
+	}
+	if err == nil && p.State != catalog.StateOpen {
+		err = fmt.Errorf("package %s: %s, takes no more bytes: %w", p.ID, p.State, catalog.ErrConflict)
+	}
+	return p, err
+}
+
 // uploadedFile returns the file of an open package that lists the blob, and
 // checks the announced length.
 func (n *Node) uploadedFile(ctx context.Context, u symhttp.Upload) (catalog.File, error) {
-	p, err := n.fsm.Package(u.Package)
-	if errors.Is(err, catalog.ErrNotFound) { // opened a moment ago through another node
-		if err := n.confirmApplied(ctx); err != nil {
-			return catalog.File{}, err
-		}
-		p, err = n.fsm.Package(u.Package)
-	}
-	if err != nil {
+	if _, err := n.openPackage(ctx, u.Package); err != nil {
 		return catalog.File{}, err
-	}
-	if p.State != catalog.StateOpen {
-		return catalog.File{}, fmt.Errorf("package %s: %s, takes no more bytes: %w", p.ID, p.State, catalog.ErrConflict)
 	}
 	f, err := n.fsm.FileWith(u.Package, u.Digest)
 	if errors.Is(err, catalog.ErrNotFound) { // listed a moment ago through another node
@@ -113,6 +118,11 @@ func (n *Node) Upload(ctx context.Context, u symhttp.Upload, body io.Reader) (ca
 	if r, ok := n.heldReceipt(u.Digest); ok {
 		return r, nil
 	}
+	return n.take(ctx, u, f, body)
+}
+
+// take is Upload for a blob that the cluster lacks.
+func (n *Node) take(ctx context.Context, u symhttp.Upload, f catalog.File, body io.Reader) (catalog.Receipt, error) {
 	s, err := n.takeSession(ctx, uploadKey{u.Digest, f.Size})
 	if err != nil {
 		return catalog.Receipt{}, err

@@ -22,7 +22,7 @@ func (n *Node) newServers() (s servers, err error) {
 	cfg.Version, cfg.DrainTimeout = n.cfg.Version, n.cfg.DrainTimeout
 	if s.public, err = symhttp.NewPublic(cfg, symhttp.Public{
 		Log: n.log, Self: n, Locator: n, Blobs: n, Cache: n.cache, Health: n, Metrics: n.metrics,
-		Ingest: n, Uploads: n, Packages: n, Keeper: n, Cluster: n,
+		Ingest: n, Uploads: n, Archives: n, Packages: n, Keeper: n, Cluster: n,
 		Operator: n, Layouts: n, Tuning: n, Backups: n,
 	}); err != nil {
 		return s, err

@@ -37,6 +37,7 @@ func (a *agents) routes() table {
 		{"GET", "/api/v1/packages/*/files", a.onPackage(a.listFiles)},
 		{"PUT", "/api/v1/packages/*/blobs/*", a.upload},
 		{"HEAD", "/api/v1/packages/*/blobs/*", a.uploadState},
+		{"PUT", archiveRoute, a.addArchive},
 		{"POST", "/api/v1/packages/*/commit", a.onPackage(a.commitPackage)},
 		{"POST", "/api/v1/packages/*/lease", a.onPackage(plain(a.Ingest.RenewLease))},
 		{"POST", "/api/v1/packages/*/delete", a.onPackage(a.deletePackage)},

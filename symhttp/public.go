@@ -28,6 +28,7 @@ type Public struct {
 
 	Ingest   Ingest
 	Uploads  Uploads
+	Archives Archives
 	Packages Packages
 	Keeper   Keeper
 	Cluster  Cluster
@@ -50,7 +51,7 @@ type public struct {
 // NewPublic returns the server of debuggers, agents and people.
 func NewPublic(cfg Config, p Public) (*Server, error) {
 	if p.Locator == nil || p.Blobs == nil || p.Health == nil || p.Ingest == nil ||
-		p.Uploads == nil || p.Packages == nil || p.Keeper == nil || p.Cluster == nil ||
+		p.Uploads == nil || p.Archives == nil || p.Packages == nil || p.Keeper == nil || p.Cluster == nil ||
 		p.Operator == nil || p.Layouts == nil || p.Tuning == nil || p.Backups == nil {
 		return nil, errors.New("http server: a part of Public is missing")
 	}

@@ -113,6 +113,24 @@ func (e *OffsetError) Error() string {
 // Unwrap returns catalog.ErrConflict.
 func (e *OffsetError) Unwrap() error { return catalog.ErrConflict }
 
+// Archives takes files of packages out of archives.
+type Archives interface {
+	// ArchiveState is asked before the body is read: nil if AddArchive would take
+	// it now, else errors as of UploadState.
+	ArchiveState(ctx context.Context, a Archive) error
+	// AddArchive reads body, a.Size bytes, and makes its members of use files of
+	// the package; all of them or none. What is wrong with the archive wraps
+	// catalog.ErrInvalid. Repeating it changes nothing.
+	AddArchive(ctx context.Context, a Archive, body io.Reader) (api.ArchiveResponse, error)
+}
+
+// An Archive is one request to add what is in an archive.
+type Archive struct {
+	Package catalog.PackageID
+	Name    string // base name; files are named NAME/path
+	Size    int64  // bytes of the body
+}
+
 // Packages shows packages to people and agents.
 type Packages interface {
 	// PackageStatus holds the answer for up to wait, or until ctx ends, while there

@@ -148,6 +148,9 @@ func (a *agents) early(rc *fasthttp.RequestCtx) bool {
 		}
 		return false
 	}
+	if r.path == archiveRoute {
+		return a.earlyArchive(rc, args)
+	}
 	u, err := uploadOf(rc, args)
 	if err != nil {
 		a.fail(rc, err)

@@ -249,6 +249,20 @@ func (w *world) Upload(_ context.Context, u symhttp.Upload, body io.Reader) (cat
 	return catalog.Receipt{Digest: u.Digest, RawSize: u.Length, Holders: []catalog.NodeID{"n1", "n2"}}, err
 }
 
+func (w *world) ArchiveState(_ context.Context, a symhttp.Archive) error {
+	err := w.called("archive state %s %s", a.Package, a.Name)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return errors.Join(err, w.stateErr)
+}
+
+func (w *world) AddArchive(_ context.Context, a symhttp.Archive, body io.Reader) (api.ArchiveResponse, error) {
+	err := w.called("archive %s %s of %d", a.Package, a.Name, a.Size)
+	w.uploaded.Reset()
+	_, rerr := w.uploaded.ReadFrom(body)
+	return api.ArchiveResponse{Package: a.Package, Files: 3, Added: 2, Ignored: 1}, errors.Join(err, rerr)
+}
+
 func (w *world) PackageStatus(ctx context.Context, id catalog.PackageID, wait time.Duration) (api.PackageStatus, error) {
 	err := w.called("status %s %v", id, wait)
 	if w.waiting != nil && wait > 0 {
@@ -415,7 +429,7 @@ func (w *world) BlobStates(_ context.Context, ds []catalog.Digest) ([]api.BlobSt
 func (w *world) public(t testing.TB) symhttp.Public {
 	return symhttp.Public{
 		Log: testLog(t), Self: w, Locator: w, Blobs: w, Health: w,
-		Ingest: w, Uploads: w, Packages: w, Keeper: w, Cluster: w, Operator: w, Layouts: w, Tuning: w, Backups: w,
+		Ingest: w, Uploads: w, Archives: w, Packages: w, Keeper: w, Cluster: w, Operator: w, Layouts: w, Tuning: w, Backups: w,
 	}
 }
 

@@ -47,6 +47,28 @@ type AddFilesResponse struct {
 	Lacking []catalog.Digest `json:"lacking"`
 }
 
+// ArchiveResponse answers PUT /api/v1/packages/ID/archives/NAME, whose body is an
+// archive: its files of use became files of the package.
+type ArchiveResponse struct {
+	Package catalog.PackageID `json:"package"`
+	Files   int               `json:"files"`   // of the package now: the number for CommitRequest
+	Added   int               `json:"added"`   // members that became files of the package, by this request or an earlier one
+	Ignored int               `json:"ignored"` // members of no use to a debugger
+	Members []ArchiveMember   `json:"members"` // in the order of the archive, the first MaxArchiveMembers of them
+}
+
+// MaxArchiveMembers bounds the members that an ArchiveResponse lists.
+const MaxArchiveMembers = 10_000
+
+// An ArchiveMember is one file of an archive.
+type ArchiveMember struct {
+	Path   string           `json:"path"` // inside the package: NAME, a slash and the path in the archive
+	Size   int64            `json:"size"`
+	SHA256 catalog.Digest   `json:"sha256"`
+	Kind   catalog.FileKind `json:"kind"`
+	Status FileStatus       `json:"status"` // uploaded, deduplicated or ignored
+}
+
 // CommitRequest is POST /api/v1/packages/ID/commit.
 type CommitRequest struct {
 	Files int `json:"files"`

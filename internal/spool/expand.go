@@ -173,25 +173,18 @@ func (e *expansion) findings(f validate.File) ([]catalog.Finding, error) {
 }
 
 // keep writes a member to the disk and identifies it.
-func (e *expansion) keep(m container.Member, path string, head []byte) (f *File, err error) {
-	file, err := e.d.Create()
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if cerr := file.Close(); err == nil {
-			err = cerr
-		}
-		if err != nil {
-			err = errors.Join(err, remove(file.Name()))
-		}
-	}()
+func (e *expansion) keep(m container.Member, path string, head []byte) (*File, error) {
 	h := sha256.New()
-	size, err := io.Copy(io.MultiWriter(&writer{d: e.d, file: file}, h), io.MultiReader(bytes.NewReader(head), m.Reader))
+	local, size, err := e.d.Keep(io.TeeReader(io.MultiReader(bytes.NewReader(head), m.Reader), h))
 	if err != nil {
 		return nil, err
 	}
-	f = &File{Path: path, Local: file.Name(), Size: size, SHA256: catalog.Digest(h.Sum(nil))}
+	f := &File{Path: path, Local: local, Size: size, SHA256: catalog.Digest(h.Sum(nil))}
+	file, err := os.Open(local)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
 	if f.Identity, err = validate.Identify(file, size, symid.BaseName(path)); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -11,6 +11,7 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -64,6 +65,22 @@ func (d *Dir) Create() (*os.File, error) {
 		return nil, err
 	}
 	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+}
+
+// Keep writes what r gives to a new file, and returns its path and size.
+func (d *Dir) Keep(r io.Reader) (path string, size int64, err error) {
+	file, err := d.Create()
+	if err != nil {
+		return "", 0, err
+	}
+	size, err = io.Copy(&writer{d: d, file: file}, r)
+	if cerr := file.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return "", 0, errors.Join(err, remove(file.Name()))
+	}
+	return file.Name(), size, nil
 }
 
 // next returns the path of a file that is not there.

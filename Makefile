@@ -11,7 +11,7 @@ DURATION ?= 60m
 
 .PHONY: help build cross test race fuzz lint corpus bench e2e torture demo clean
 
-NEEDS := race cab debuggers smb mail curl node net lb
+NEEDS := race cab archives debuggers smb mail curl node net lb
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10

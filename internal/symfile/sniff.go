@@ -44,8 +44,9 @@ const (
 	Bzip2
 	LFSPointer
 	Minidump
-	Markup      // HTML, XML or JSON
-	SymbolIndex // symbol_index.json; by its name, since JSON says nothing of itself
+	Markup       // HTML, XML or JSON
+	LinkerScript // text that ld reads in place of a shared object
+	SymbolIndex  // symbol_index.json; by its name, since JSON says nothing of itself
 )
 
 // SniffLen is how many bytes from the start of a file Sniff looks at, at most; it
@@ -126,6 +127,8 @@ func Sniff(r io.ReaderAt, size int64) (Format, error) {
 		return Tar, nil
 	case isMarkup(b):
 		return Markup, nil
+	case isLinkerScript(b):
+		return LinkerScript, nil
 	case isObject(b, size):
 		return ObjectCOFF, nil
 	}
@@ -171,6 +174,22 @@ func isMarkup(b []byte) bool {
 	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))
 	b = bytes.TrimLeft(b, " \t\r\n")
 	return len(b) > 0 && (b[0] == '<' || b[0] == '{')
+}
+
+// isLinkerScript reports whether b starts with a command that stands in the place of
+// a shared object, behind comments. Source: ld manual, "Commands Dealing with Files".
+func isLinkerScript(b []byte) bool {
+	b = bytes.TrimLeft(b, " \t\r\n")
+	for bytes.HasPrefix(b, []byte("/*")) {
+		_, rest, _ := bytes.Cut(b, []byte("*/"))
+		b = bytes.TrimLeft(rest, " \t\r\n")
+	}
+	for _, command := range []string{"INPUT", "GROUP", "OUTPUT_FORMAT", "SEARCH_DIR"} {
+		if rest, ok := bytes.CutPrefix(b, []byte(command)); ok && bytes.HasPrefix(bytes.TrimLeft(rest, " "), []byte("(")) {
+			return true
+		}
+	}
+	return false
 }
 
 // isObject reports whether b starts a COFF object, a short import object or a

@@ -71,6 +71,9 @@ func TestSniff(t *testing.T) {
 		{"LFS", []byte("version https://git-lfs.github.com/spec/v1\r\n"), symfile.LFSPointer},
 		{"minidump", []byte("MDMP\x93\xa7"), symfile.Minidump},
 		{"HTML", []byte("\xef\xbb\xbf \r\n<!doctype html>"), symfile.Markup},
+		{"linker script", []byte("/* GNU ld script\n*/\nOUTPUT_FORMAT(elf64-x86-64)"), symfile.LinkerScript},
+		{"linker script of one line", []byte("INPUT(libncurses.so.6 -ltinfo)"), symfile.LinkerScript},
+		{"comment", []byte("/* INPUT(x) */ int main(void)"), symfile.Unknown},
 		{"JSON", []byte(`{"error"`), symfile.Markup},
 		{"mdb", []byte("\x14\xa6\x7f\xfd\x23\x26\xe8\x45"), symfile.MonoMDB},
 	} {

@@ -24,6 +24,9 @@ var symbolExts = map[string]bool{
 
 // symbolName reports whether name is that of an executable or symbol file.
 func symbolName(name string) bool {
+	if strings.HasPrefix(name, "._") {
+		return false // what macOS puts beside a file, on disks and in archives of others
+	}
 	name = symid.Fold(name)
 	if symbolExts[path.Ext(name)] {
 		return true
@@ -37,6 +40,9 @@ func symbolName(name string) bool {
 // not uploaded and its finding is for information.
 func Ignored(f File, id Identity) bool {
 	name := symid.BaseName(f.Path)
+	if !f.Explicit && id.Format == symfile.LinkerScript {
+		return true // by design under the name of a library
+	}
 	if f.Explicit || symbolName(name) || symindex.Named(name) {
 		return false
 	}
@@ -224,7 +230,8 @@ func (s *subject) firstNonZero() int64 {
 // formatNames says what a format is to a person.
 var formatNames = map[symfile.Format]string{
 	symfile.ObjectCOFF: "a COFF object or import object", symfile.Archive: "a static or import library", symfile.Bitcode: "LLVM bitcode",
-	symfile.Minidump: "minidump", symfile.MSFZ: "MSFZ", symfile.Cabinet: "cabinet", symfile.SZDD: "MS compress", symfile.Gzip: "gzip",
+	symfile.LinkerScript: "a linker script",
+	symfile.Minidump:     "minidump", symfile.MSFZ: "MSFZ", symfile.Cabinet: "cabinet", symfile.SZDD: "MS compress", symfile.Gzip: "gzip",
 	symfile.Zstd: "zstd", symfile.XZ: "xz", symfile.Bzip2: "bzip2", symfile.Deb: "Debian package", symfile.RPM: "RPM package",
 	symfile.ELF: "an ELF object", symfile.MachO: "a Mach-O object", symfile.FatMachO: "a Mach-O object",
 	symfile.Zip: "zip", symfile.SevenZip: "7z", symfile.Tar: "tar",

@@ -128,7 +128,7 @@ func classOf(f symfile.Format) (Class, catalog.FileKind) {
 		return ClassSymbol, catalog.KindWasm
 	case symfile.DBG:
 		return ClassSymbol, catalog.KindDBG
-	case symfile.ObjectCOFF, symfile.Archive, symfile.Bitcode:
+	case symfile.ObjectCOFF, symfile.Archive, symfile.Bitcode, symfile.LinkerScript:
 		return ClassObject, catalog.KindUnknown
 	case symfile.Minidump:
 		return ClassDump, catalog.KindUnknown

@@ -83,7 +83,6 @@ func checkFile(ctx context.Context, f File) (s *subject, err error) {
 		}
 	}()
 	s = &subject{File: f, name: symid.BaseName(f.Path), size: f.Size}
-	s.checkName()
 	r, err := f.Open()
 	if err != nil {
 		return nil, fmt.Errorf("check %q: %w", f.Path, err)
@@ -93,7 +92,9 @@ func checkFile(ctx context.Context, f File) (s *subject, err error) {
 	if s.Identity, err = identify(s.in, s.name); err != nil {
 		return nil, fmt.Errorf("check %q: %w", f.Path, err)
 	}
-	s.ignored = Ignored(f, s.Identity)
+	if s.ignored = Ignored(f, s.Identity); !s.ignored {
+		s.checkName()
+	}
 	s.checkGeneral()
 	if fm, ok := formats[s.Format]; ok && !s.ignored {
 		fm.check(s)

@@ -41,6 +41,10 @@ func identifyPDB(r io.ReaderAt, size int64, name string) Identity {
 		rank = RankPublic
 	}
 	id.addKey(symid.PDBKey(name, f.DebugID()), rank)
+	if !f.HasDBI {
+		// Symbol stores file a PDB without a module table under its GUID alone.
+		id.addKey(symid.StoreKey(name, f.Info.GUID.String()), rank)
+	}
 	return id
 }
 
@@ -71,26 +75,24 @@ func checkPDB(s *subject) {
 		s.addAs(catalog.Warning, "PDB-TRUNC", f.Declared(), "%d bytes after the last block: its header says %d bytes, the file has %d", extra, f.Declared(), s.size)
 	}
 	s.checkPDBIdentity(f)
-	s.checkPDBContent(f)
 	if f.Info.Has(pdb.FeatureFastLink) {
 		s.add("PDB-FASTLINK", 0, "its symbols are not inside (feature code MINI)")
 	}
 	if free := int64(f.NumBlocks) - f.InUse(); 2*free > int64(f.NumBlocks) {
 		s.add("PDB-BLOAT", 0, "%d of %d blocks of %d bytes are unused", free, f.NumBlocks, f.BlockSize)
 	}
-	holes, err := f.Holes()
-	if err != nil {
-		return // the reader failed; the core reports it
+	if n, first, err := f.MarkedFree(); err == nil && n > 0 {
+		s.addAs(catalog.Warning, "PDB-DIR", first, "%d blocks in use are marked as free, the first at %#x: tools that write to it would destroy it", n, first)
 	}
-	for _, h := range holes {
-		s.add("PDB-HOLE", h.First, "%d blocks of stream %d are empty, the first at %#x", h.Blocks, h.Stream, h.First)
-	}
+	s.checkPDBContent(f)
 }
 
 func (s *subject) checkPDBIdentity(f *pdb.File) {
 	switch {
 	case f.InfoErr != nil:
 		s.damaged("PDB-INFO", f.InfoErr)
+	case f.Info.NamesErr != nil:
+		s.damaged("PDB-DIR", f.Info.NamesErr)
 	case noGUID(f.Info.GUID):
 		s.add("PDB-GUID0", 0, "its GUID is %s", f.Info.GUID)
 	case f.DBIErr == nil:
@@ -98,47 +100,6 @@ func (s *subject) checkPDBIdentity(f *pdb.File) {
 	}
 	if f.HasDBI && f.InfoErr == nil && f.DBI.Age != 0 && f.DBI.Age != f.Info.Age {
 		s.add("PDB-AGE", 0, "age %d in the info stream, %d in the DBI stream; indexed with %d", f.Info.Age, f.DBI.Age, f.DBI.Age)
-	}
-}
-
-// checkPDBContent walks the modules: are they whole, and what do they tell.
-func (s *subject) checkPDBContent(f *pdb.File) {
-	types := f.Types()
-	if !f.HasDBI {
-		switch {
-		case f.DBIErr != nil:
-			s.damaged("PDB-DBI", f.DBIErr)
-		case types > 0:
-			s.add("PDB-COMPILER", 0, "%d types and no module table", types)
-		default:
-			s.add("PDB-DBI", 0, "no module table (stream 3): found no bytes, wanted at least 64")
-		}
-		return
-	}
-	modules, private, lines := 0, false, false
-	for m, err := range f.Modules() {
-		if err != nil {
-			s.damaged("PDB-DBI", err)
-			return
-		}
-		modules++
-		private = private || m.Stream != pdb.NoStream && m.SymBytes > 4
-		lines = lines || f.HasLines(m)
-	}
-	stripped := f.DBI.Stripped || types == 0 && !private
-	switch {
-	case modules == 0 && f.DBI.Machine == 0:
-		s.add("PDB-COMPILER", 0, "%d types, no module and no machine", types)
-	case stripped:
-		s.add("PDB-STRIPPED", 0, "public symbols only")
-		for i := range s.Keys {
-			s.Keys[i].Rank = RankPublic
-		}
-	case !lines:
-		s.add("PDB-NOLINES", 0, "no line numbers in any of %d modules", modules)
-	}
-	if f.DBI.Incremental {
-		s.add("PDB-INCR", 0, "incrementally linked")
 	}
 }
 

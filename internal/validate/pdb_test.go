@@ -26,7 +26,7 @@ func TestPDBChecks(t *testing.T) {
 	good := goodPDB.Bytes()
 	large := symfiletest.PDB{GUID: guid, Age: 1, Types: 1, BlockSize: 512, Modules: []symfiletest.Module{{Name: "a.obj", Symbols: 4000, Lines: true}}}
 	hole := large.Streams()
-	clear(hole[7][1024:2048])
+	clear(hole[symfiletest.PDBModules][1024:2048])
 	for _, tt := range []struct {
 		name string
 		in   []byte
@@ -39,6 +39,14 @@ func TestPDBChecks(t *testing.T) {
 		{"block size", le32(good, 32, 4000), "error PDB-SB"},
 		{"directory", le32(good, 52, 0), "error PDB-DIR"},
 		{"hole", symfiletest.MSF{BlockSize: 512, Streams: hole}.Bytes(), "error PDB-HOLE"},
+		{"named streams", stream(1, func(b []byte) { b[30] = 9 }), "error PDB-DIR"},
+		{"blocks marked free", edited(good, 4096, 0xf0), "warning PDB-DIR"},
+		{"type records", stream(symfiletest.PDBTypes, func(b []byte) { b[56] = 1 }), "error PDB-TYPES"},
+		{"shared symbols", stream(symfiletest.PDBRecords, func(b []byte) { b[0] = 1 }), "error PDB-SYMS"},
+		{"symbols of a module", stream(symfiletest.PDBModules, func(b []byte) { b[4] = 1 }), "error PDB-SYMS"},
+		{"lines of a module", stream(symfiletest.PDBModules, func(b []byte) { b[len(b)-4-4-12] = 77 }), "error PDB-LINES"},
+		{"names of sources", stream(symfiletest.PDBNames, func(b []byte) { b[0] = 1 }), "error PDB-LINES"},
+		{"section headers", stream(symfiletest.PDBDBI, func(b []byte) { b[len(b)-12] = 99 }), "error PDB-DBI"},
 		{"info version", stream(1, func(b []byte) { clear(b[:4]) }), "error PDB-INFO"},
 		{"no GUID", with(func(p *symfiletest.PDB) { p.GUID = symid.GUID{} }), "error PDB-GUID0"},
 		{"GUID of ones", with(func(p *symfiletest.PDB) { p.GUID = symid.GUID(bytes.Repeat([]byte{0xff}, 16)) }), "error PDB-GUID0"},
@@ -70,6 +78,61 @@ func TestPDBChecks(t *testing.T) {
 			t.Errorf("%s: findings %q, want %q", tt.name, got, tt.want)
 		}
 	}
+}
+
+// edited returns b with one byte replaced.
+func edited(b []byte, at int, v byte) []byte {
+	b = bytes.Clone(b)
+	b[at] = v
+	return b
+}
+
+// A finding about a module names it, and says how many others are like it.
+func TestPDBModuleMessage(t *testing.T) {
+	p := goodPDB
+	p.Modules = []symfiletest.Module{{Name: `C:\out\a.obj`, Symbols: 100}, {Name: "b.obj", Symbols: 100}}
+	s := p.Streams()
+	s[symfiletest.PDBModules][4], s[symfiletest.PDBModules+1][4] = 1, 1
+	msg := check(t, file("app.pdb", symfiletest.MSF{Streams: s}.Bytes())).Files[0].Findings[0].Message
+	for _, want := range []string{`module 0 ("a.obj"), stream 10`, "symbol record at 0x4: found a length of 1, wanted 2 to ", "2 modules", "copy it again"} {
+		if !strings.Contains(msg, want) {
+			t.Errorf("message %q lacks %q", msg, want)
+		}
+	}
+}
+
+func TestPDBQuality(t *testing.T) {
+	with := func(edit func(*symfiletest.PDB)) symfiletest.PDB {
+		p := goodPDB
+		edit(&p)
+		return p
+	}
+	for name, tt := range map[string]struct {
+		p    symfiletest.PDB
+		want string
+		rank int
+	}{
+		"private":  {goodPDB, "public lines types", validate.RankFull},
+		"no lines": {with(func(p *symfiletest.PDB) { p.Modules = []symfiletest.Module{{Name: "a", Symbols: 8}} }), "public types", validate.RankFull},
+		"stripped": {with(func(p *symfiletest.PDB) { p.Types, p.Modules, p.Flags = 0, nil, 2 }), "public", validate.RankPublic},
+		"indexed":  {with(func(p *symfiletest.PDB) { p.Named = []string{"srcsrv"} }), "public lines types sources", validate.RankFull},
+		"linked":   {with(func(p *symfiletest.PDB) { p.Named = []string{"sourcelink$1"} }), "public lines types sources", validate.RankFull},
+		"embedded": {with(func(p *symfiletest.PDB) { p.Named = []string{"/src/files/c:\\a.c"} }), "public lines types sources", validate.RankFull},
+		"natvis":   {with(func(p *symfiletest.PDB) { p.Named = []string{"/src/files/c:\\a.natvis"} }), "public lines types", validate.RankFull},
+	} {
+		fr := check(t, file("app.pdb", tt.p.Bytes())).Files[0]
+		if got := qualityText(fr); got != tt.want || fr.Keys[0].Rank != tt.rank {
+			t.Errorf("%s: quality %q, rank %d; want %q, %d", name, got, fr.Keys[0].Rank, tt.want, tt.rank)
+		}
+	}
+}
+
+func qualityText(fr catalog.FileReport) string {
+	var all []string
+	for _, q := range fr.Quality {
+		all = append(all, string(q))
+	}
+	return strings.Join(all, " ")
 }
 
 func TestPDBKeysAndRanks(t *testing.T) {

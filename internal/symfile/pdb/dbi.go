@@ -20,6 +20,14 @@ const (
 
 const dbiHeaderLen = 64
 
+// Versions of the DBI stream. Later ones are read as dbiV70 is.
+const (
+	dbiV41 = 930803
+	dbiV50 = 19960307
+	dbiV60 = 19970606
+	dbiV70 = 19990903
+)
+
 // Substreams of the DBI stream, in the order they are stored.
 const (
 	subModules = iota
@@ -67,6 +75,9 @@ func readDBI(s *Stream) (DBI, error) {
 	}
 	if sig := le.Uint32(b); sig != 0xFFFFFFFF {
 		return DBI{}, bad(ErrDBI, 0, "DBI stream signature", fmt.Sprintf("%#x", sig), "0xffffffff")
+	}
+	if v := le.Uint32(b[4:]); v < dbiV70 && v != dbiV60 && v != dbiV50 && v != dbiV41 {
+		return DBI{}, bad(ErrDBI, 4, "DBI stream version", fmt.Sprint(v), fmt.Sprint(dbiV70))
 	}
 	flags := le.Uint16(b[56:])
 	d := DBI{
@@ -185,30 +196,4 @@ func (f *File) checkModule(m Module) error {
 		return bad(ErrDBI, m.Off+36, fmt.Sprintf("sizes of module %d", m.Index), fmt.Sprintf("%d bytes", need), fmt.Sprintf("at most the %d of stream %d", have, m.Stream))
 	}
 	return nil
-}
-
-// HasLines reports whether m holds line numbers.
-// Source: LLVM, docs/PDB/ModiStream.rst, "C13 Line Information".
-func (f *File) HasLines(m Module) bool {
-	if m.Stream == NoStream || f.Nil(int(m.Stream)) {
-		return false
-	}
-	if m.C11Bytes > 0 {
-		return true
-	}
-	const debugLines, ignore = 0xF2, 0x80000000
-	s := f.Stream(int(m.Stream))
-	off := int64(m.SymBytes) + int64(m.C11Bytes)
-	end := min(off+int64(m.C13Bytes), s.Size())
-	var h [8]byte
-	for off+8 <= end {
-		if n, _ := s.ReadAt(h[:], off); n < len(h) {
-			return false
-		}
-		if kind := le.Uint32(h[:]); kind == debugLines && kind&ignore == 0 {
-			return true
-		}
-		off += 8 + (int64(le.Uint32(h[4:]))+3)&^3
-	}
-	return false
 }

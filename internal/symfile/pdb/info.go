@@ -29,6 +29,9 @@ type Info struct {
 	GUID      symid.GUID
 	Streams   map[string]uint32 // named streams: name to number
 	Features  []uint32
+
+	// NamesErr says why Streams and Features are not whole; it wraps ErrDirectory.
+	NamesErr error
 }
 
 // Has reports whether a feature code is set.
@@ -58,6 +61,9 @@ func readInfo(s *Stream) (Info, error) {
 	}
 	d := cursor{b: b[infoLen:]}
 	i.Streams = d.namedStreams()
+	if d.bad {
+		i.NamesErr = bad(ErrDirectory, infoLen, "named streams", fmt.Sprintf("a table that does not fit the %d bytes of the info stream", s.Size()), "names, a count, two bitmaps and a row for each name")
+	}
 	for !d.bad && len(d.b) >= 4 {
 		f := d.u32()
 		i.Features = append(i.Features, f)

@@ -4,14 +4,17 @@
 // its caller.
 //
 // Opening reads the header, the stream directory and the first bytes of two
-// streams. Streams are read on demand; none is ever held in memory whole except
-// the info stream, which is bounded. A File is safe for concurrent use.
+// streams; Modules, CheckModules, CheckTypes, CheckTables and CheckGlobals read the
+// rest, far enough to know that a debugger can. Streams are read piece by piece; none
+// is ever held in memory whole except the info stream, which is bounded. A File is safe
+// for concurrent use.
 //
 // Source: microsoft/microsoft-pdb, PDB/msf/msf.cpp and PDB/dbi/dbi.h; LLVM,
-// docs/PDB/MsfFile.rst, PdbStream.rst, DbiStream.rst and TpiStream.rst.
+// docs/PDB/MsfFile.rst, PdbStream.rst, DbiStream.rst, ModiStream.rst and TpiStream.rst.
 package pdb
 
 import (
+	"fmt"
 	"io"
 
 	"symkeep/internal/symfile"
@@ -23,6 +26,7 @@ const (
 	streamInfo = 1
 	streamTPI  = 2
 	streamDBI  = 3
+	streamIPI  = 4
 )
 
 // A File is one open PDB 7.0.
@@ -47,6 +51,11 @@ func Open(r io.ReaderAt, size int64) (*File, error) {
 	}
 	f := &File{MSF: m}
 	f.Info, f.InfoErr = readInfo(m.Stream(streamInfo))
+	for name, i := range f.Info.Streams {
+		if int64(i) >= int64(m.Streams()) {
+			f.Info.NamesErr = bad(ErrDirectory, infoLen, fmt.Sprintf("named stream %.80q", name), fmt.Sprintf("number %d", i), fmt.Sprintf("below %d", m.Streams()))
+		}
+	}
 	if s := m.Stream(streamDBI); s.Size() > 0 {
 		f.DBI, f.DBIErr = readDBI(s)
 		f.HasDBI = f.DBIErr == nil

@@ -46,11 +46,19 @@ func TestOpen(t *testing.T) {
 		}
 		var names []string
 		var lines []bool
+		c, err := f.CheckModules()
+		if err != nil {
+			t.Fatalf("block size %d: CheckModules: %v", blockSize, err)
+		}
 		for m, err := range f.Modules() {
 			if err != nil {
 				t.Fatalf("block size %d: Modules: %v", blockSize, err)
 			}
-			names, lines = append(names, m.Name), append(lines, f.HasLines(m))
+			c.Lines = false
+			if err := c.Check(m); err != nil {
+				t.Errorf("block size %d: Check(%s): %v", blockSize, m.Name, err)
+			}
+			names, lines = append(names, m.Name), append(lines, c.Lines)
 		}
 		if !slices.Equal(names, []string{`C:\obj\a.obj`, "* Linker *"}) || !slices.Equal(lines, []bool{true, false}) {
 			t.Errorf("block size %d: modules %q, lines %v", blockSize, names, lines)
@@ -126,9 +134,9 @@ func TestOpenDamaged(t *testing.T) {
 		{"map entry outside", put(int(binary.LittleEndian.Uint32(good[52:]))*4096, blocks), pdb.ErrDirectory},
 		{"stream count", put(dir, 0xffffff), pdb.ErrDirectory},
 		{"stream size", put(dir+8, 0x7fffffff), pdb.ErrDirectory},
-		{"stream block outside", put(dir+4+4*9, blocks), pdb.ErrDirectory},
-		{"stream block 0", put(dir+4+4*9, 0), pdb.ErrDirectory},
-		{"block used twice", put(dir+4+4*9, binary.LittleEndian.Uint32(good[dir+4+4*10:])), pdb.ErrDirectory},
+		{"stream block outside", put(dir+4+4*11, blocks), pdb.ErrDirectory},
+		{"stream block 0", put(dir+4+4*11, 0), pdb.ErrDirectory},
+		{"block used twice", put(dir+4+4*11, binary.LittleEndian.Uint32(good[dir+4+4*12:])), pdb.ErrDirectory},
 	} {
 		_, err := pdb.Open(bytes.NewReader(tt.b), int64(len(tt.b)))
 		var fe *symfile.FormatError
@@ -147,8 +155,8 @@ func TestDamagedStreams(t *testing.T) {
 	if f := edit(1, 0, 19950623); !errors.Is(f.InfoErr, pdb.ErrInfo) {
 		t.Errorf("info version without GUID: InfoErr = %v, want ErrInfo", f.InfoErr)
 	}
-	if f := edit(1, 28, 0x7fffffff); f.InfoErr != nil || f.Info.GUID != guid || f.Info.Features != nil {
-		t.Errorf("damaged names: %+v, %v; want the GUID and no features", f.Info, f.InfoErr)
+	if f := edit(1, 28, 0x7fffffff); f.InfoErr != nil || f.Info.GUID != guid || f.Info.Features != nil || !errors.Is(f.Info.NamesErr, pdb.ErrDirectory) {
+		t.Errorf("damaged names: %+v, %v; want the GUID, no features, and NamesErr", f.Info, f.InfoErr)
 	}
 	for name, f := range map[string]*pdb.File{
 		"signature":     edit(3, 0, 0),
@@ -187,7 +195,7 @@ func TestDamagedStreams(t *testing.T) {
 
 func TestHoles(t *testing.T) {
 	s := private().Streams()
-	module := len(s) - 2
+	module := symfiletest.PDBModules
 	clear(s[module][512:2048])
 	f := open(t, symfiletest.MSF{BlockSize: 512, Streams: s}.Bytes())
 	holes, err := f.Holes()
@@ -214,6 +222,30 @@ func TestOpenV2(t *testing.T) {
 	}
 }
 
+// readAll reads what can be read and returns the error of each part.
+func readAll(f *pdb.File) map[string]error {
+	errs := map[string]error{}
+	c, err := f.CheckModules()
+	errs["CheckModules"] = err
+	count := 0
+	for m, err := range f.Modules() {
+		if err != nil {
+			errs["Modules"] = err
+			break
+		}
+		count++
+		if err := c.Check(m); err != nil {
+			errs["Check "+m.Name] = err
+		}
+	}
+	errs["CheckTypes"] = f.CheckTypes()
+	errs["CheckTables"] = f.CheckTables(count)
+	_, errs["CheckGlobals"] = f.CheckGlobals()
+	_, errs["Holes"] = f.Holes()
+	_, _, errs["MarkedFree"] = f.MarkedFree()
+	return errs
+}
+
 func FuzzOpen(f *testing.F) {
 	p := private()
 	p.BlockSize = 512
@@ -232,13 +264,11 @@ func FuzzOpen(f *testing.F) {
 		if p.InUse() > int64(p.NumBlocks) {
 			t.Errorf("InUse() = %d of %d blocks", p.InUse(), p.NumBlocks)
 		}
-		for m, err := range p.Modules() {
-			if err == nil {
-				p.HasLines(m)
+		for name, err := range readAll(p) {
+			var fe *symfile.FormatError
+			if err != nil && !errors.As(err, &fe) {
+				t.Errorf("%s: %v, want a FormatError", name, err)
 			}
-		}
-		if _, err := p.Holes(); err != nil {
-			t.Errorf("Holes: %v", err)
 		}
 	})
 }

@@ -94,7 +94,7 @@ func TestPDBModuleMessage(t *testing.T) {
 	s := p.Streams()
 	s[symfiletest.PDBModules][4], s[symfiletest.PDBModules+1][4] = 1, 1
 	msg := check(t, file("app.pdb", symfiletest.MSF{Streams: s}.Bytes())).Files[0].Findings[0].Message
-	for _, want := range []string{`module 0 ("a.obj"), stream 10`, "symbol record at 0x4: found a length of 1, wanted 2 to ", "2 modules", "copy it again"} {
+	for _, want := range []string{`module 0 ("a.obj"), stream 11`, "symbol record at 0x4: found a length of 1, wanted 2 to ", "2 modules", "copy it again"} {
 		if !strings.Contains(msg, want) {
 			t.Errorf("message %q lacks %q", msg, want)
 		}

@@ -119,9 +119,9 @@ func (f *File) checkPublics(starts *recordStarts) error {
 	}
 	hash, byAddress := int64(le.Uint32(b)), int64(le.Uint32(b[4:]))
 	thunks, sections := int64(le.Uint32(b[8:])), int64(le.Uint32(b[24:]))
-	if need := headerLen + hash + byAddress + 4*thunks + 8*sections; need > s.Size() || byAddress%4 != 0 {
+	if need := headerLen + hash + byAddress + 4*thunks + 8*sections; need != s.Size() || byAddress%4 != 0 {
 		return bad(ErrSymbols, 0, "public symbols", fmt.Sprintf("a table of %d, %d by address, %d thunks, %d sections", hash, byAddress, thunks, sections),
-			fmt.Sprintf("what fits the %d bytes of the stream", s.Size()))
+			fmt.Sprintf("what fills the %d bytes of the stream", s.Size()))
 	}
 	if err := checkHash(s, headerLen, hash, starts, "public symbols"); err != nil {
 		return err
@@ -133,9 +133,6 @@ func (f *File) checkPublics(starts *recordStarts) error {
 // each symbol, whose first half is the offset of its record plus 1, a bitmap of the
 // buckets that hold something, and where each of those begins.
 func checkHash(s *Stream, off, n int64, starts *recordStarts, what string) error {
-	if n == 0 {
-		return nil
-	}
 	b, err := symfile.Read(s, off+n, off, hashHeaderLen, what, ErrSymbols)
 	if err != nil {
 		return err

@@ -134,9 +134,9 @@ func TestOpenDamaged(t *testing.T) {
 		{"map entry outside", put(int(binary.LittleEndian.Uint32(good[52:]))*4096, blocks), pdb.ErrDirectory},
 		{"stream count", put(dir, 0xffffff), pdb.ErrDirectory},
 		{"stream size", put(dir+8, 0x7fffffff), pdb.ErrDirectory},
-		{"stream block outside", put(dir+4+4*11, blocks), pdb.ErrDirectory},
-		{"stream block 0", put(dir+4+4*11, 0), pdb.ErrDirectory},
-		{"block used twice", put(dir+4+4*11, binary.LittleEndian.Uint32(good[dir+4+4*12:])), pdb.ErrDirectory},
+		{"stream block outside", put(dir+4+4*12, blocks), pdb.ErrDirectory},
+		{"stream block 0", put(dir+4+4*12, 0), pdb.ErrDirectory},
+		{"block used twice", put(dir+4+4*12, binary.LittleEndian.Uint32(good[dir+4+4*13:])), pdb.ErrDirectory},
 	} {
 		_, err := pdb.Open(bytes.NewReader(tt.b), int64(len(tt.b)))
 		var fe *symfile.FormatError

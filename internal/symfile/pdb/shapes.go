@@ -15,6 +15,7 @@ const (
 	symBlock         = 0x1103
 	symWith          = 0x1104
 	symRegister      = 0x1106
+	symConstant      = 0x1107
 	symBPRel         = 0x110b
 	symLocalData     = 0x110c
 	symGlobalData    = 0x110d
@@ -34,7 +35,10 @@ const (
 	symProcIDEnd     = 0x114f
 	symLocalProcDPC  = 0x1155
 	symLocalDPCID    = 0x1156
+	symCallees       = 0x115a
+	symCallers       = 0x115b
 	symInlineSite2   = 0x115d
+	symInlinees      = 0x1168
 )
 
 // A shape is the fixed part of a kind of symbol: how many bytes follow the kind, and
@@ -60,7 +64,7 @@ var shapes = [lastShape - firstShape + 1]shape{
 	symBlock - firstShape:         {19, 18},
 	0x1105 - firstShape:           {8, 7}, // S_LABEL32
 	symRegister - firstShape:      {7, 6},
-	0x1107 - firstShape:           {fixed: 7}, // S_CONSTANT: a number, then the name
+	symConstant - firstShape:      {fixed: 7}, // a number, then the name
 	0x1108 - firstShape:           {5, 4},     // S_UDT
 	symBPRel - firstShape:         {9, 8},
 	symLocalData - firstShape:     {11, 10},
@@ -98,7 +102,10 @@ var shapes = [lastShape - firstShape + 1]shape{
 	0x1153 - firstShape:           {11, 10}, // S_FILESTATIC
 	symLocalProcDPC - firstShape:  {36, 35},
 	symLocalDPCID - firstShape:    {36, 35},
+	symCallees - firstShape:       {fixed: 4},
+	symCallers - firstShape:       {fixed: 4},
 	symInlineSite2 - firstShape:   {fixed: 16},
+	symInlinees - firstShape:      {fixed: 4},
 	0x115e - firstShape:           {fixed: 12}, // S_HEAPALLOCSITE
 }
 
@@ -111,10 +118,33 @@ func checkSymbol(r record) error {
 	switch {
 	case len(r.body) < s.fixed:
 		return bad(ErrSymbols, r.off, fmt.Sprintf("symbol record of kind %#x", r.kind), fmt.Sprintf("%d bytes", len(r.body)), fmt.Sprintf("at least %d", s.fixed))
-	case s.name > 0 && bytes.IndexByte(r.body[s.name:], 0) < 0:
+	case s.name > 0 && bytes.IndexByte(r.body[s.name:], 0) < 0, r.kind == symConstant && !constantEnds(r.body):
 		return bad(ErrSymbols, r.off, fmt.Sprintf("name in a symbol record of kind %#x", r.kind), "no end", "a NUL inside the record")
 	}
+	switch r.kind {
+	case symCallees, symCallers, symInlinees:
+		if n, fit := int64(le.Uint32(r.body)), int64(len(r.body)-4)/4; n > fit {
+			return bad(ErrSymbols, r.off, fmt.Sprintf("symbol record of kind %#x", r.kind), fmt.Sprintf("%d functions", n), fmt.Sprintf("at most %d", fit))
+		}
+	}
 	return nil
+}
+
+// numberLens gives the bytes that a number takes after the word that says its type.
+// Words below 0x8000 are the number. Source: cvinfo.h, LF_NUMERIC.
+var numberLens = map[uint16]int{0x8000: 1, 0x8001: 2, 0x8002: 2, 0x8003: 4, 0x8004: 4, 0x8009: 8, 0x800a: 8}
+
+// constantEnds reports whether the name of a constant, which follows a number, ends.
+func constantEnds(body []byte) bool {
+	word, rest := le.Uint16(body[4:]), body[6:]
+	if word >= 0x8000 {
+		n, known := numberLens[word]
+		if !known {
+			return true // of a type that this package does not know
+		}
+		rest = rest[min(n, len(rest)):]
+	}
+	return bytes.IndexByte(rest, 0) >= 0
 }
 
 // opensScope reports whether records up to the matching end belong to one of kind.

@@ -50,7 +50,10 @@ func (f *File) HasIDs() bool {
 type typesHeader struct {
 	version, begin, end uint32
 	header, records     int64 // bytes
-	hashStream          uint16
+	keyLen, buckets     uint32
+	hash                *Stream // nil if there is none
+	hashOff, hashLen    int64   // in hash: the bucket of each record
+	indexOff, indexLen  int64   // in hash: where some records begin
 }
 
 func (f *File) readTypesHeader(s *Stream, name string) (typesHeader, error) {
@@ -60,37 +63,36 @@ func (f *File) readTypesHeader(s *Stream, name string) (typesHeader, error) {
 	}
 	h := typesHeader{
 		version: le.Uint32(b), header: int64(le.Uint32(b[4:])), begin: le.Uint32(b[8:]), end: le.Uint32(b[12:]),
-		records: int64(le.Uint32(b[16:])), hashStream: le.Uint16(b[20:]),
+		records: int64(le.Uint32(b[16:])), keyLen: le.Uint32(b[24:]), buckets: le.Uint32(b[28:]),
+		hashOff: int64(le.Uint32(b[32:])), hashLen: int64(le.Uint32(b[36:])),
+		indexOff: int64(le.Uint32(b[40:])), indexLen: int64(le.Uint32(b[44:])),
 	}
 	field := func(off int64, what, found, want string) error {
 		return bad(ErrTypes, off, name+" stream "+what, found, want)
 	}
+	no := le.Uint16(b[20:])
 	switch {
 	case h.version < typesV50 || h.version > typesV80 && h.version < 20050000:
 		return h, field(0, "version", fmt.Sprint(h.version), fmt.Sprint(typesV80))
 	case h.header < typesHeaderLen || h.header > s.Size():
 		return h, field(4, "header size", fmt.Sprint(h.header), fmt.Sprint(typesHeaderLen))
-	case h.begin < firstType || h.end < h.begin || int64(h.end-h.begin) > h.records/4:
-		return h, field(8, "index range", fmt.Sprintf("%#x to %#x", h.begin, h.end), fmt.Sprintf("from %#x, at most one index per 4 of %d bytes", firstType, h.records))
 	case h.records > s.Size()-h.header:
 		return h, field(16, "record bytes", fmt.Sprint(h.records), fmt.Sprintf("at most %d", s.Size()-h.header))
-	case h.hashStream != NoStream && int(h.hashStream) >= f.Streams():
-		return h, field(20, "hash stream", fmt.Sprint(h.hashStream), fmt.Sprintf("below %d", f.Streams()))
+	case h.begin < firstType || h.end < h.begin || int64(h.end-h.begin) > h.records/4:
+		return h, field(8, "index range", fmt.Sprintf("%#x to %#x", h.begin, h.end), fmt.Sprintf("from %#x, at most one index per 4 of %d bytes", firstType, h.records))
+	case no != NoStream && int(no) >= f.Streams():
+		return h, field(20, "hash stream", fmt.Sprint(no), fmt.Sprintf("below %d", f.Streams()))
+	case h.keyLen != 2 && h.keyLen != 4:
+		return h, field(24, "hash key size", fmt.Sprint(h.keyLen), "2 or 4")
+	case h.buckets < minTypeBuckets || h.buckets > maxTypeBuckets:
+		return h, field(28, "number of hash buckets", fmt.Sprint(h.buckets), fmt.Sprintf("%d to %d", minTypeBuckets, maxTypeBuckets))
 	}
-	if key := le.Uint32(b[24:]); key != 2 && key != 4 {
-		return h, field(24, "hash key size", fmt.Sprint(key), "2 or 4")
-	}
-	if n := le.Uint32(b[28:]); n < minTypeBuckets || n > maxTypeBuckets {
-		return h, field(28, "number of hash buckets", fmt.Sprint(n), fmt.Sprintf("%d to %d", minTypeBuckets, maxTypeBuckets))
-	}
-	if h.hashStream == NoStream {
+	if no == NoStream {
 		return h, nil
 	}
-	hash := f.Stream(int(h.hashStream)).Size()
-	for _, at := range []int64{32, 40, 48} { // hash values, index offsets, adjustments
-		if off, n := int64(int32(le.Uint32(b[at:]))), int64(le.Uint32(b[at+4:])); n > 0 && (off < 0 || off+n > hash) {
-			return h, field(at, "hash buffer", fmt.Sprintf("%d bytes at %#x", n, off), fmt.Sprintf("an end at or before the %d of stream %d", hash, h.hashStream))
-		}
+	h.hash = f.Stream(int(no))
+	if h.hashOff+h.hashLen > h.hash.Size() || h.indexOff+h.indexLen > h.hash.Size() {
+		return h, field(32, "hash buffers", fmt.Sprintf("%d bytes at %#x, %d at %#x", h.hashLen, h.hashOff, h.indexLen, h.indexOff), fmt.Sprintf("what fits the %d of stream %d", h.hash.Size(), no))
 	}
 	return h, nil
 }
@@ -105,6 +107,7 @@ func (f *File) checkTypeStream(s *Stream, name string) error {
 	}
 	q := newRecordReader(name+" record", ErrTypes)
 	q.start(s, h.header, h.header+h.records)
+	starts := h.starts(name)
 	count := uint32(0)
 	for {
 		r, err := q.next()
@@ -114,6 +117,9 @@ func (f *File) checkTypeStream(s *Stream, name string) error {
 		if err == nil {
 			err = checkType(r, name)
 		}
+		if err == nil {
+			err = starts.check(h.begin+count, r.off-h.header)
+		}
 		if err != nil {
 			return err
 		}
@@ -121,6 +127,32 @@ func (f *File) checkTypeStream(s *Stream, name string) error {
 	}
 	if want := h.end - h.begin; count != want {
 		return bad(ErrTypes, 8, name+" records", fmt.Sprint(count), fmt.Sprintf("%d by the index range", want))
+	}
+	if err := starts.end(); err != nil {
+		return err
+	}
+	return h.checkBuckets(name)
+}
+
+// checkBuckets wants the hash buffer to hold a bucket for each record.
+func (h typesHeader) checkBuckets(name string) error {
+	if h.hash == nil || h.hashLen == 0 || h.keyLen != 4 {
+		return nil
+	}
+	if want := 4 * int64(h.end-h.begin); h.hashLen != want {
+		return bad(ErrTypes, 36, name+" stream hash buffer", fmt.Sprintf("%d bytes", h.hashLen), fmt.Sprintf("%d, 4 for each record", want))
+	}
+	buf := make([]byte, min(h.hashLen, 64<<10))
+	for off := int64(0); off < h.hashLen; off += int64(len(buf)) {
+		b := buf[:min(int64(len(buf)), h.hashLen-off)]
+		if k, err := h.hash.ReadAt(b, h.hashOff+off); k < len(b) {
+			return fmt.Errorf("%s stream hash buffer at %#x: %w", name, h.hashOff+off, err)
+		}
+		for i := 0; i < len(b); i += 4 {
+			if v := le.Uint32(b[i:]); v >= h.buckets {
+				return bad(ErrTypes, h.hashOff+off+int64(i), name+" hash bucket", fmt.Sprint(v), fmt.Sprintf("below %d", h.buckets))
+			}
+		}
 	}
 	return nil
 }

@@ -40,7 +40,8 @@ const (
 	PDBPublics  = 7
 	PDBGlobals  = 8
 	PDBSections = 9
-	PDBModules  = 10
+	PDBTypeHash = 10
+	PDBModules  = 11
 )
 
 // Bytes returns the PDB.
@@ -57,7 +58,7 @@ func (p PDB) Streams() [][]byte {
 		p.Machine = 0x8664
 	}
 	records, publics, globals := sharedSymbols()
-	streams := [][]byte{{}, nil, typeStream(p.Types), nil, typeStream(0), stringTable("src\\a.c"), records, publics, globals, sectionHeader()}
+	streams := [][]byte{{}, nil, typeStream(p.Types, PDBTypeHash), nil, typeStream(0, 0xFFFF), stringTable("src\\a.c"), records, publics, globals, sectionHeader(), typeHash(p.Types)}
 	if !p.NoDBI {
 		var rows []byte
 		for _, m := range p.Modules {
@@ -132,17 +133,25 @@ func sourceFiles(modules []Module) []byte {
 	return append(b, make([]byte, -len(b)&3)...)
 }
 
-// typeStream holds n pointers to integers, each with the type index of its own.
-func typeStream(n uint32) []byte {
+// typeStream holds n pointers to integers; the hash stream belongs to them.
+func typeStream(n uint32, hash uint16) []byte {
 	b := append(words(20040203, 56, 0x1000, 0x1000+n, 12*n), make([]byte, 36)...)
-	le.PutUint16(b[20:], 0xFFFF)
+	le.PutUint16(b[20:], hash)
 	le.PutUint16(b[22:], 0xFFFF)
 	le.PutUint32(b[24:], 4)
 	le.PutUint32(b[28:], 0x3FFFF)
+	if hash != 0xFFFF && n > 0 {
+		copy(b[32:], words(0, 4*n, 4*n, 8))
+	}
 	for range n {
 		b = append(b, words(0x1002000a, 0x74, 0x1000c)...)
 	}
 	return b
+}
+
+// typeHash holds a bucket for each of n type records, and where the first begins.
+func typeHash(n uint32) []byte {
+	return append(make([]byte, 4*n), words(0x1000, 0)...)
 }
 
 // stringTable holds an empty string and s.

@@ -68,6 +68,7 @@ var Codes = []Code{
 	{"PPDB-TRUNC", catalog.Error, "a portable PDB ends too early", "The upload or the copy was cut: copy it again from the build output"},
 	{"PPDB-ROOT", catalog.Error, "the metadata header of a portable PDB is damaged", "Copy it again from the build output"},
 	{"PPDB-STREAMS", catalog.Error, "the file is .NET metadata but not a portable PDB", "Upload the PDB that the compiler writes"},
+	{"PPDB-TABLES", catalog.Error, "the tables of a portable PDB are damaged", "Debuggers find no source positions, or refuse the file: rebuild it, or copy it again from the build output"},
 	{"PPDB-ID0", catalog.Error, "the id of a portable PDB is zero", "Debuggers cannot ask for it: write a real id into assembly and PDB"},
 	{"PPDB-CHECKSUM", catalog.Error, "a portable PDB was changed after its assembly was compiled", "Do not edit PDBs after compilation; rewriters must update both"},
 	{"PPDB-NODOC", catalog.Warning, "a portable PDB has no source positions", "Compile with DebugType=portable and without stripping"},

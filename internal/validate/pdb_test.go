@@ -69,6 +69,7 @@ func TestPDBChecks(t *testing.T) {
 		{"portable, header", le32(symfiletest.PortablePDB{GUID: guid}.Bytes(), 12, 13), "error PPDB-ROOT"},
 		{"portable, no id stream", bytes.Replace(symfiletest.PortablePDB{GUID: guid}.Bytes(), []byte("#Pdb"), []byte("#Pdx"), 1), "error PPDB-STREAMS"},
 		{"portable, id 0", symfiletest.PortablePDB{Methods: 1, SourceLink: true}.Bytes(), "error PPDB-ID0"},
+		{"portable, tables", edited(symfiletest.PortablePDB{GUID: guid, Methods: 1, SourceLink: true}.Bytes(), symfiletest.PortableIDOff+32+24+12, 200), "error PPDB-TABLES"},
 		{"portable, no positions", symfiletest.PortablePDB{GUID: guid, Methods: 1, NoPositions: true, SourceLink: true}.Bytes(), "warning PPDB-NODOC"},
 		{"portable, no sources", symfiletest.PortablePDB{GUID: guid, Methods: 1}.Bytes(), "info PPDB-NOSRCLINK"},
 	} {

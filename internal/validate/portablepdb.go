@@ -51,13 +51,28 @@ func checkPortablePDB(s *subject) {
 	}
 	facts, err := f.Facts()
 	if err != nil {
-		s.damaged("PPDB-STREAMS", err)
+		s.damaged("PPDB-TABLES", err)
 		return
 	}
+	s.givesPortable(facts)
 	if facts.Documents == 0 || !facts.SequencePoints {
 		s.add("PPDB-NODOC", 0, "no source positions: %d documents", facts.Documents)
 	}
 	if !facts.SourceLink && !facts.EmbeddedSource {
 		s.add("PPDB-NOSRCLINK", 0, "no SourceLink and no embedded sources")
+	}
+}
+
+// givesPortable notes what a debugger gets from a portable PDB, which may be inside an
+// image.
+func (s *subject) givesPortable(facts portablepdb.Facts) {
+	if facts.SequencePoints {
+		s.gives(catalog.QualityLines)
+	}
+	if facts.Variables > 0 {
+		s.gives(catalog.QualityTypes)
+	}
+	if facts.SourceLink || facts.EmbeddedSource {
+		s.gives(catalog.QualitySources)
 	}
 }

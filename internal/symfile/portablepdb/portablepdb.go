@@ -2,7 +2,9 @@
 // their identity, the streams they consist of, and the checksum by which an
 // assembly knows its PDB. It gives facts and leaves judgement to its caller.
 //
-// Opening reads 4 KiB and the head of one stream. A File is safe for concurrent use.
+// Opening reads 4 KiB and the head of one stream; Facts reads every table and decodes
+// every list of source positions, through windows of a few KiB. A File is safe for
+// concurrent use.
 //
 // Source: .NET runtime, docs/design/specs/PortablePdb-Metadata.md; ECMA-335
 // II.24.2 "File headers".
@@ -14,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/bits"
 
 	"symkeep/internal/symfile"
 	"symkeep/internal/symid"
@@ -26,19 +27,13 @@ var (
 	ErrTruncated = errors.New("portable PDB ends too early")
 	ErrRoot      = errors.New("damaged metadata header")
 	ErrStreams   = errors.New("metadata that is not a portable PDB")
+	ErrTables    = errors.New("damaged portable PDB tables")
 )
 
 const (
 	maxStreams    = 16
 	maxStreamName = 32
 	headLen       = 4096 // bytes that hold every root a compiler writes
-)
-
-// Numbers of the tables that only portable PDBs have.
-const (
-	tableDocument    = 0x30
-	tableMethodDebug = 0x31
-	tableFirst       = tableDocument
 )
 
 var le = binary.LittleEndian
@@ -177,107 +172,6 @@ func (f *File) streamNames() string {
 		names = append(names, fmt.Sprintf("%s(%d)", s.Name, s.Size))
 	}
 	return fmt.Sprintf("%q", names)
-}
-
-// Facts tell how much a PDB gives to a debugger.
-type Facts struct {
-	Documents      int
-	SequencePoints bool // a method has source positions
-	SourceLink     bool // says where to fetch sources
-	EmbeddedSource bool
-}
-
-// Well-known kinds of custom debug information, as GUIDs on disk.
-var (
-	kindSourceLink     = []byte("\x56\x05\x11\xCC\x91\xA0\x38\x4D\x9F\xEC\x25\xAB\x9A\x35\x1A\x6A")
-	kindEmbeddedSource = []byte("\x1B\x57\x8A\x0E\x26\x69\x6E\x46\xB4\xAD\x8A\xB0\x46\x11\xF5\xFE")
-)
-
-// Facts reads the table sizes, the method table and the GUID heap. The error wraps
-// ErrStreams if they do not fit, or is one of the reader.
-func (f *File) Facts() (Facts, error) {
-	var facts Facts
-	t, _ := f.tables()
-	head, err := symfile.Read(f.r, f.size, t.Off, min(t.Size, 24+4*64), "metadata tables", ErrStreams)
-	if err != nil {
-		return facts, err
-	}
-	if len(head) < 24 {
-		return facts, bad(ErrStreams, t.Off, "metadata tables", fmt.Sprintf("%d bytes", t.Size), "at least 24")
-	}
-	valid, heaps := le.Uint64(head[8:]), head[6]
-	at := int64(24 + 4*bits.OnesCount64(valid))
-	if at > int64(len(head)) {
-		return facts, bad(ErrStreams, t.Off+8, "metadata tables", fmt.Sprintf("%d bytes", t.Size), fmt.Sprintf("at least %d", at))
-	}
-	rows := func(table int) int64 {
-		if valid>>table&1 == 0 {
-			return 0
-		}
-		return int64(le.Uint32(head[24+4*bits.OnesCount64(valid&(1<<table-1)):]))
-	}
-	facts.Documents = int(rows(tableDocument))
-	if valid&(1<<tableFirst-1) == 0 { // a PDB of its own has no tables of the assembly
-		guid, blob := heapIndex(heaps&2), heapIndex(heaps&4)
-		doc := int64(2)
-		if rows(tableDocument) > 0xffff {
-			doc = 4
-		}
-		facts.SequencePoints, err = f.anyBlob(t, at+rows(tableDocument)*2*(guid+blob), rows(tableMethodDebug), doc, blob)
-		if err != nil {
-			return facts, err
-		}
-	}
-	facts.SourceLink, facts.EmbeddedSource, err = f.sources()
-	return facts, err
-}
-
-func heapIndex(wide byte) int64 {
-	if wide != 0 {
-		return 4
-	}
-	return 2
-}
-
-// anyBlob reports whether one of n rows from off in t, each skip bytes and then a
-// blob index of width bytes, has an index other than 0.
-func (f *File) anyBlob(t Stream, off, n, skip, width int64) (bool, error) {
-	row := skip + width
-	if off+n*row > t.Size {
-		return false, bad(ErrStreams, t.Off, "metadata tables", fmt.Sprintf("%d bytes", t.Size), fmt.Sprintf("at least %d", off+n*row))
-	}
-	const step = 4096 // rows
-	for n > 0 {
-		k := min(n, step)
-		b, err := symfile.Read(f.r, f.size, t.Off+off, k*row, "method table", ErrStreams)
-		if err != nil {
-			return false, err
-		}
-		for i := int64(0); i < k; i++ {
-			for _, c := range b[i*row+skip : (i+1)*row] {
-				if c != 0 {
-					return true, nil
-				}
-			}
-		}
-		n, off = n-k, off+k*row
-	}
-	return false, nil
-}
-
-// sources looks for the kinds of custom debug information in the GUID heap: what
-// is there is used.
-func (f *File) sources() (link, embedded bool, err error) {
-	s, _ := f.Stream("#GUID")
-	b, err := symfile.Read(f.r, f.size, s.Off, min(s.Size, 1<<20), "GUID heap", ErrStreams)
-	if err != nil {
-		return false, false, err
-	}
-	for ; len(b) >= 16; b = b[16:] {
-		link = link || bytes.Equal(b[:16], kindSourceLink)
-		embedded = embedded || bytes.Equal(b[:16], kindEmbeddedSource)
-	}
-	return link, embedded, nil
 }
 
 func bad(kind error, off int64, what, found, want string) error {

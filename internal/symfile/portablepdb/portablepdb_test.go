@@ -110,8 +110,68 @@ func TestOpenDamaged(t *testing.T) {
 		t.Errorf("Open(name without an end) error = %v, want ErrRoot", err)
 	}
 	tables := symfiletest.PortableIDOff + 32
-	if _, err := open(t, put(tables+28, 1<<30)).Facts(); !errors.Is(err, portablepdb.ErrStreams) {
-		t.Errorf("Facts() with too many methods: error = %v, want ErrStreams", err)
+	if _, err := open(t, put(tables+28, 1<<30)).Facts(); !errors.Is(err, portablepdb.ErrTables) {
+		t.Errorf("Facts() with too many methods: error = %v, want ErrTables", err)
+	}
+}
+
+// TestFactsDamaged changes one byte of the tables or of a heap.
+func TestFactsDamaged(t *testing.T) {
+	good := spec.Bytes()
+	tables := symfiletest.PortableIDOff + 32
+	rows := tables + 24 + 3*4
+	methods, custom := rows+8, rows+8+3*4
+	blobs := bytes.Index(good, []byte("\x04a.cs")) - 1
+	for _, tt := range []struct {
+		name string
+		off  int
+		v    byte
+	}{
+		{"document name", rows, 200},
+		{"document name past the heap", rows, 0x1f},
+		{"hash algorithm", rows + 2, 9},
+		{"part of a name", blobs + 8, 200},
+		{"document of a method", methods, 2},
+		{"positions", methods + 2, 200},
+		{"positions without an end", blobs + 9, 5},
+		{"positions that are text", blobs + 10, 0xff},
+		{"parent of the link", custom, 0x3f},
+		{"kind of the link", custom + 2, 9},
+		{"link", custom + 4, 200},
+		{"blob without an end", blobs + 16, 0x7f},
+		{"more tables of the assembly", symfiletest.PortableIDOff + 24, 1},
+	} {
+		b := bytes.Clone(good)
+		b[tt.off] = tt.v
+		_, err := open(t, b).Facts()
+		var fe *symfile.FormatError
+		if !errors.Is(err, portablepdb.ErrTables) || !errors.As(err, &fe) {
+			t.Errorf("Facts(%s) error = %v, want a FormatError of kind ErrTables", tt.name, err)
+		}
+	}
+}
+
+// TestPositions decodes lists with hidden places, several documents and ways back.
+func TestPositions(t *testing.T) {
+	good := spec.Bytes()
+	at := bytes.Index(good, []byte("\x06\x00\x00\x00\x05\x0a\x03"))
+	for _, tt := range []struct {
+		blob string
+		ok   bool
+	}{
+		{"\x06\x00\x00\x00\x05\x0a\x03", true},
+		{"\x04\x00\x07\x00\x00\x00\x00", true},  // hidden
+		{"\x06\x00\x00\x00\x00\x00\x01", true},  // hidden, then document 1
+		{"\x06\x00\x00\x00\x00\x00\x02", false}, // hidden, then document 2
+		{"\x06\x00\x07\x01\x7f\x0a\x00", false}, // a column before the first
+		{"\x05\x00\x00\x00\x05\x0a\x03", false}, // no column
+		{"\x01\x00\x00\x00\x05\x0a\x03", true},  // a signature and no positions
+	} {
+		b := bytes.Clone(good)
+		copy(b[at:], tt.blob)
+		if _, err := open(t, b).Facts(); (err == nil) != tt.ok {
+			t.Errorf("positions %x: error %v, want none: %v", tt.blob, err, tt.ok)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"symkeep/internal/catalog"
 	"symkeep/internal/symfile/pe"
 	"symkeep/internal/symfile/portablepdb"
 	"symkeep/internal/symid"
@@ -103,11 +104,17 @@ func (q *pePairs) findUnpaired(image *subject, facts *peFacts) {
 		switch {
 		case len(others) > 0:
 			image.add("PE-PDB-MISMATCH", cv.Off, "was linked with %s, but the package has %s: they are from different builds", wantedPDB(cv), strings.Join(slices.Compact(others), ", "))
+		case !unreadable && nativeImage(cv):
+			image.addAs(catalog.Info, "PE-PDB-MISSING", cv.Off, "names %s, which compilers of native images write on demand only", wantedPDB(cv))
 		case !unreadable:
 			image.add("PE-PDB-MISSING", cv.Off, "needs %s, which is not in the package", wantedPDB(cv))
 		}
 	}
 }
+
+// nativeImage reports whether a record is for the native code of a managed image:
+// x.ni.pdb beside the x.pdb of its compiler.
+func nativeImage(cv pe.CodeView) bool { return strings.HasSuffix(symid.Fold(cv.Name()), ".ni.pdb") }
 
 func (q *pePairs) findOrphans() {
 	for _, s := range q.p.subjects {

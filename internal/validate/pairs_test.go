@@ -65,6 +65,10 @@ func TestPEPairs(t *testing.T) {
 			file("app.dll", peOf(symfiletest.CodeView{GUID: guid, Age: 1, Path: "app.ni.pdb"}, symfiletest.CodeView{GUID: other, Age: 1, Path: "app.pdb", Portable: true, Stamp: 7})),
 			file("app.ni.pdb", pdbOf(guid, 1)), file("app.pdb", il.Bytes()),
 		}, []string{"", "", ""}},
+		{"ready to run: only the PDB of the compiler", []validate.File{
+			file("app.dll", peOf(symfiletest.CodeView{GUID: guid, Age: 1, Path: "app.ni.pdb"}, symfiletest.CodeView{GUID: other, Age: 1, Path: "app.pdb", Portable: true, Stamp: 7})),
+			file("app.pdb", il.Bytes()),
+		}, []string{"info PE-PDB-MISSING", ""}},
 		{"embedded", []validate.File{file("app.dll", embedded.Bytes())}, []string{""}},
 		{"VC6", []validate.File{
 			file("old.exe", peOf(symfiletest.CodeView{NB10: true, Stamp: 5, Age: 2, Path: "old.pdb"})), file("old.pdb", symfiletest.PDB2(5, 2)),

@@ -1,17 +1,13 @@
 package validate
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"path"
 	"strings"
 
 	"symkeep/internal/catalog"
-	"symkeep/internal/symfile"
 	"symkeep/internal/symfile/pe"
-	"symkeep/internal/symfile/portablepdb"
 	"symkeep/internal/symid"
 )
 
@@ -74,6 +70,9 @@ func checkPE(s *subject) {
 	}
 	s.checkPEHeader(f)
 	s.checkPETruncated(f)
+	s.checkPELayout(f)
+	s.checkPEManaged(f)
+	s.givesPE(f)
 	facts := &peFacts{}
 	s.facts = facts
 	repro := s.checkPEDebug(f, facts)
@@ -195,58 +194,6 @@ func (s *subject) checkCodeView(f *pe.File, e pe.DebugEntry, facts *peFacts) {
 func absolute(p string) bool {
 	return strings.HasPrefix(p, "/") || strings.HasPrefix(p, `\`) ||
 		len(p) > 2 && p[1] == ':' && (p[2] == '\\' || p[2] == '/')
-}
-
-// embeddedHead is how much of an embedded PDB is kept to find its id.
-const embeddedHead = 1 << 20
-
-// checkEmbedded unpacks an embedded portable PDB, and compares its id with the
-// image's records and its bytes with the image's checksum.
-func (s *subject) checkEmbedded(f *pe.File, e pe.DebugEntry, facts *peFacts) {
-	m, err := f.Embedded(e)
-	if err != nil {
-		s.damaged("PE-EMBED", err)
-		return
-	}
-	r := m.Reader()
-	head := make([]byte, min(m.Size, embeddedHead))
-	if _, err := io.ReadFull(r, head); err != nil {
-		s.damaged("PE-EMBED", err)
-		return
-	}
-	pdb, err := portablepdb.Open(bytes.NewReader(head), m.Size)
-	if err != nil {
-		s.damagedEmbedded(m, err)
-		return
-	}
-	sum := pe.Checksum{Algorithm: "SHA256"}
-	if len(facts.checksums) > 0 {
-		sum = facts.checksums[0]
-	}
-	got, err := portablepdb.ChecksumOf(io.MultiReader(bytes.NewReader(head), r), pdb.IDOff, portablepdb.NewHash(sum.Algorithm))
-	if err != nil {
-		s.damaged("PE-EMBED", err)
-		return
-	}
-	if sum.Digest != nil && !bytes.Equal(got, sum.Digest) {
-		s.add("PPDB-CHECKSUM", sum.Off, "its embedded portable PDB has the %s %x, its checksum entry says %x", sum.Algorithm, got, sum.Digest)
-	}
-	for _, cv := range facts.records {
-		if cv.Portable && (cv.GUID != pdb.ID.GUID() || cv.Stamp != pdb.ID.Stamp()) {
-			s.add("PE-EMBED", m.Off, "its embedded portable PDB has the id %s-%08x, its CodeView record says %s-%08x",
-				pdb.ID.GUID(), pdb.ID.Stamp(), cv.GUID, cv.Stamp)
-		}
-	}
-}
-
-// damagedEmbedded reports an error whose offset counts inside the unpacked PDB.
-func (s *subject) damagedEmbedded(m *pe.Embedded, err error) {
-	var fe *symfile.FormatError
-	if errors.As(err, &fe) {
-		s.add("PE-EMBED", m.Off, "%s at %#x of the unpacked PDB: found %s, wanted %s", fe.What, fe.Off, fe.Found, fe.Want)
-		return
-	}
-	s.add("PE-EMBED", m.Off, "the id of the unpacked PDB lies past its first %d bytes", embeddedHead)
 }
 
 // checkPEChecksum is for drivers: Windows checks no other image.

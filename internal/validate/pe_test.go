@@ -41,6 +41,10 @@ func TestPEChecks(t *testing.T) {
 		}
 		return b
 	}
+	managed := with(func(p *symfiletest.PE) { p.ILOnly = true })
+	clr := bytes.Index(managed, []byte("BSJB")) - 72
+	overlaid := append(append(bytes.Clone(good), make([]byte, 600)...), make([]byte, 64)...)
+	overlaid = le32(le32(overlaid, header+24+112+32, uint32(len(good)+600)), header+24+112+36, 64)
 	for _, tt := range []struct {
 		name string
 		file string
@@ -64,6 +68,18 @@ func TestPEChecks(t *testing.T) {
 		{"timestamp 0", "app.exe", with(func(p *symfiletest.PE) { p.Timestamp = 0 }), "warning PE-TS0"},
 		{"timestamp 0, reproducible", "app.exe", with(func(p *symfiletest.PE) { p.Timestamp, p.Repro = 0, true }), ""},
 		{"NB10", "app.exe", record(symfiletest.CodeView{NB10: true, Stamp: 5, Age: 1, Path: "app.pdb"}), "warning PE-NB10"},
+		{"sections overlap", "app.exe", le32(good, symfiletest.PESectionsOff+8, 0x1800), "error PE-HDR"},
+		{"sections fall", "app.exe", le32(good, symfiletest.PESectionsOff+40+12, 0x800), "error PE-HDR,error PE-RSDS"},
+		{"symbol table cut", "app.exe", le32(good, header+12, uint32(len(good))), "warning PE-TRUNC"},
+		{"managed", "app.exe", managed, ""},
+		{"managed header outside", "app.exe", le32(managed, symfiletest.PESectionsOff-16, 0x9000), "error PE-CLR"},
+		{"metadata outside", "app.exe", le32(managed, clr+8, 0x9000), "error PE-CLR"},
+		{"metadata cut", "app.exe", le32(managed, clr+12, 60), "error PE-CLR"},
+		{"metadata magic", "app.exe", le32(managed, clr+72, 0), "error PE-CLR"},
+		{"metadata without tables", "app.exe", bytes.Replace(managed, []byte("#~"), []byte("#x"), 1), "error PE-CLR"},
+		{"overlay", "setup.exe", append(bytes.Clone(good), make([]byte, 600)...), "info PE-OVERLAY"},
+		{"overlay before the signature", "setup.exe", overlaid, "info PE-OVERLAY"},
+		{"padding", "setup.exe", append(bytes.Clone(good), make([]byte, 300)...), ""},
 		{"packed", "app.exe", with(func(p *symfiletest.PE) { p.TextName = "UPX1" }), "warning PE-PACKED"},
 		{"path", "app.exe", record(symfiletest.CodeView{GUID: guid, Age: 1, Path: `D:\a\app.pdb`}), "info PE-ABSPATH"},
 		{"driver checksum", "app.sys", with(func(p *symfiletest.PE) { p.CheckSum = 1 }), "warning PE-CHECKSUM"},
@@ -90,6 +106,23 @@ func TestPEChecks(t *testing.T) {
 	})))
 	if !hasCode(rep, 0, catalog.Error, "PPDB-CHECKSUM") {
 		t.Errorf("changed embedded PDB: findings %v, want PPDB-CHECKSUM", codes(rep, 0))
+	}
+}
+
+func TestPEQuality(t *testing.T) {
+	ppdb := symfiletest.PortablePDB{GUID: guid, Stamp: 7, Methods: 1, SourceLink: true}
+	for name, tt := range map[string]struct {
+		p    symfiletest.PE
+		want string
+	}{
+		"bare":     {symfiletest.PE{Timestamp: 1}, ""},
+		"unwind":   {symfiletest.PE{Timestamp: 1, Unwind: true}, "unwind"},
+		"managed":  {symfiletest.PE{Timestamp: 1, ILOnly: true}, "public"},
+		"embedded": {symfiletest.PE{Timestamp: 1, ILOnly: true, Embedded: ppdb.Bytes(), Records: []symfiletest.CodeView{{GUID: guid, Age: 1, Path: "a.pdb", Portable: true, Stamp: 7}}}, "public lines sources"},
+	} {
+		if got := qualityText(check(t, file("a.dll", tt.p.Bytes())).Files[0]); got != tt.want {
+			t.Errorf("%s: quality %q, want %q", name, got, tt.want)
+		}
 	}
 }
 

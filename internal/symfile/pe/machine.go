@@ -48,6 +48,8 @@ func (f *File) Arch() string {
 	return name
 }
 
+const clrHeaderLen = 72
+
 // A CLR is what the header of a managed image says.
 type CLR struct {
 	ILOnly        bool
@@ -59,11 +61,11 @@ type CLR struct {
 // cannot be read. Source: ECMA-335 II.25.3.3.
 func (f *File) CLR() (CLR, bool) {
 	d := f.Dirs[DirCLR]
-	off, ok := f.offset(d.RVA, 72)
-	if d.RVA == 0 || d.Size < 72 || !ok || off+72 > f.size {
+	off, ok := f.offset(d.RVA, clrHeaderLen)
+	if d.RVA == 0 || d.Size < clrHeaderLen || !ok || off+clrHeaderLen > f.size {
 		return CLR{}, false
 	}
-	var b [72]byte
+	var b [clrHeaderLen]byte
 	if n, _ := f.r.ReadAt(b[:], off); n < len(b) {
 		return CLR{}, false
 	}

@@ -30,14 +30,19 @@ var (
 	ErrHeader   = errors.New("damaged PE header")
 	ErrDebug    = errors.New("damaged debug directory")
 	ErrEmbedded = errors.New("damaged embedded portable PDB")
+	ErrCLR      = errors.New("damaged managed header")
 )
 
 // Indexes into File.Dirs.
 const (
+	DirException   = 3 // .pdata: how to unwind
 	DirCertificate = 4 // its address is a file offset
 	DirDebug       = 6
 	DirCLR         = 14
 )
+
+// symbolLen is the length of a row of the COFF symbol table.
+const symbolLen = 18
 
 // MaxSections is the most sections the Windows loader accepts; Open reads more.
 const MaxSections = 96
@@ -81,6 +86,8 @@ type File struct {
 	Subsystem       uint16
 	Dirs            [16]Dir
 	Sections        []Section
+	SymbolsOff      int64 // of the COFF symbol table; 0 if there is none
+	SymbolCount     int64 // the string table follows its 18-byte rows
 
 	r    io.ReaderAt
 	size int64
@@ -118,11 +125,31 @@ func Open(r io.ReaderAt, size int64) (*File, error) {
 	if count == 0 {
 		return nil, bad(f.HeaderOff+6, "number of sections", "0", "at least 1")
 	}
-	strtab := int64(le.Uint32(coff[12:])) + 18*int64(le.Uint32(coff[16:]))
-	if le.Uint32(coff[12:]) == 0 {
-		strtab = 0
+	f.SymbolsOff, f.SymbolCount = int64(le.Uint32(coff[12:])), int64(le.Uint32(coff[16:]))
+	return f, f.readSections(f.HeaderOff+24+optSize, count)
+}
+
+// strings returns where the COFF string table begins, 0 if there is none.
+func (f *File) strings() int64 {
+	if f.SymbolsOff == 0 {
+		return 0
 	}
-	return f, f.readSections(f.HeaderOff+24+optSize, count, strtab)
+	return f.SymbolsOff + symbolLen*f.SymbolCount
+}
+
+// SymbolsEnd returns the file offset just past the COFF symbol and string tables, and 0
+// if there are none. It may lie past the end of the file.
+// Source: PE format, "COFF String Table": its first four bytes are its size.
+func (f *File) SymbolsEnd() int64 {
+	at := f.strings()
+	if at == 0 {
+		return 0
+	}
+	var b [4]byte
+	if n, _ := f.r.ReadAt(b[:], at); n < len(b) || at+4 > f.size {
+		return at + 4
+	}
+	return at + max(4, int64(le.Uint32(b[:])))
 }
 
 // readOptional reads the optional header, which an image must have.
@@ -164,7 +191,7 @@ func (f *File) readOptional(n int64) error {
 	return nil
 }
 
-func (f *File) readSections(off, count, strtab int64) error {
+func (f *File) readSections(off, count int64) error {
 	b, err := symfile.Read(f.r, f.size, off, 40*count, "section table", ErrHeader)
 	if err != nil {
 		return err
@@ -173,7 +200,7 @@ func (f *File) readSections(off, count, strtab int64) error {
 	for i := range f.Sections {
 		h := b[40*i:]
 		f.Sections[i] = Section{
-			Name:            f.sectionName(string(h[:8]), strtab),
+			Name:            f.sectionName(string(h[:8])),
 			VirtualSize:     le.Uint32(h[8:]),
 			VirtualAddress:  le.Uint32(h[12:]),
 			RawSize:         le.Uint32(h[16:]),
@@ -186,7 +213,8 @@ func (f *File) readSections(off, count, strtab int64) error {
 
 // sectionName resolves "/123", an offset into the COFF string table, which follows
 // the symbol table. What cannot be resolved stays as it is: names are not vital.
-func (f *File) sectionName(raw string, strtab int64) string {
+func (f *File) sectionName(raw string) string {
+	strtab := f.strings()
 	name := strings.TrimRight(raw, "\x00")
 	digits, long := strings.CutPrefix(name, "/")
 	off, err := strconv.ParseUint(digits, 10, 32)
@@ -210,6 +238,16 @@ func (f *File) Section(name string) *Section {
 		}
 	}
 	return nil
+}
+
+// Content returns the bytes that a section has in the file: without the padding to
+// whole file blocks, and none past the end of the file.
+func (f *File) Content(s *Section) *io.SectionReader {
+	end := min(s.End(), f.size)
+	if s.VirtualSize > 0 {
+		end = min(end, int64(s.RawOffset)+int64(s.VirtualSize))
+	}
+	return io.NewSectionReader(f.r, int64(s.RawOffset), max(0, end-int64(s.RawOffset)))
 }
 
 // CodeID returns the identity debuggers ask for the image by.
@@ -240,13 +278,45 @@ func (f *File) Certificate() (off, end int64, ok bool) {
 }
 
 // HasDWARF reports whether a section holds DWARF units.
-func (f *File) HasDWARF() bool {
-	for _, name := range []string{".debug_info", ".zdebug_info"} {
+func (f *File) HasDWARF() bool { return f.HasContent(".debug_info", ".zdebug_info") }
+
+// HasUnwind reports whether the image says how to walk the stack: in the unwind tables
+// of Windows, or in DWARF frames.
+func (f *File) HasUnwind() bool {
+	d := f.Dirs[DirException]
+	return d.RVA != 0 && d.Size != 0 || f.HasContent(".eh_frame", ".debug_frame", ".zdebug_frame")
+}
+
+// HasContent reports whether a section of one of the names has bytes.
+func (f *File) HasContent(names ...string) bool {
+	for _, name := range names {
 		if s := f.Section(name); s != nil && s.End() > 0 {
 			return true
 		}
 	}
 	return false
+}
+
+// Overlap returns two neighbouring sections of which the second does not begin after
+// the first in memory. Loaders take sections in rising order only.
+// Source: PE format, "Section Table (Section Headers)".
+func (f *File) Overlap() (first, second Section, ok bool) {
+	for i, s := range f.Sections[1:] {
+		before := f.Sections[i]
+		if int64(s.VirtualAddress) < int64(before.VirtualAddress)+max(int64(before.VirtualSize), 1) {
+			return before, s, true
+		}
+	}
+	return first, second, false
+}
+
+// SectionsEnd returns the file offset past the last section and header.
+func (f *File) SectionsEnd() int64 {
+	end := int64(f.SizeOfHeaders)
+	for _, s := range f.Sections {
+		end = max(end, s.End())
+	}
+	return end
 }
 
 func bad(off int64, what, found, want string) error {

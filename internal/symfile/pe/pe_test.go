@@ -75,6 +75,43 @@ func TestOpenDamaged(t *testing.T) {
 	}
 }
 
+// Debuggers read a section up to its size in memory; the file pads it.
+func TestContent(t *testing.T) {
+	b := symfiletest.PE{}.Bytes()
+	binary.LittleEndian.PutUint32(b[symfiletest.PESectionsOff+8:], 100)
+	f := open(t, b)
+	text := f.Content(f.Section(".text"))
+	if _, off, n := text.Outer(); off != symfiletest.PETextOff || n != 100 {
+		t.Errorf("content of .text = %d bytes at %#x, want 100 at %#x", n, off, symfiletest.PETextOff)
+	}
+	f = open(t, b[:symfiletest.PETextOff+50])
+	if n := f.Content(f.Section(".text")).Size(); n != 50 {
+		t.Errorf("content of a cut .text = %d bytes, want 50", n)
+	}
+	if n := f.Content(f.Section(".rdata")).Size(); n != 0 {
+		t.Errorf("content of a section past the end = %d bytes, want 0", n)
+	}
+}
+
+// The tables of symbols and of strings follow each other, and the second has a size.
+func TestSymbolsEnd(t *testing.T) {
+	b := symfiletest.PE{}.Bytes()
+	if end := open(t, b).SymbolsEnd(); end != 0 {
+		t.Errorf("SymbolsEnd() without symbols = %d, want 0", end)
+	}
+	at := len(b)
+	binary.LittleEndian.PutUint32(b[symfiletest.PEHeaderOff+12:], uint32(at))
+	binary.LittleEndian.PutUint32(b[symfiletest.PEHeaderOff+16:], 2)
+	if end := open(t, b).SymbolsEnd(); end != int64(at)+36+4 {
+		t.Errorf("SymbolsEnd() of a cut table = %d, want %d", end, at+40)
+	}
+	b = append(b, make([]byte, 36)...)
+	b = append(b, 20, 0, 0, 0)
+	if end := open(t, b).SymbolsEnd(); end != int64(at)+36+20 {
+		t.Errorf("SymbolsEnd() = %d, want %d", end, at+56)
+	}
+}
+
 func TestCodeView(t *testing.T) {
 	f := open(t, symfiletest.PE{Records: []symfiletest.CodeView{
 		{GUID: guid, Age: 20, Path: `C:\build\agent 7\app.pdb`},

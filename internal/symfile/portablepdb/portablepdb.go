@@ -70,18 +70,11 @@ type File struct {
 // Open reads r, which holds size bytes. Errors wrap one of the kinds above, or are
 // those of r.
 func Open(r io.ReaderAt, size int64) (*File, error) {
-	f := &File{r: r, size: size}
-	head, err := symfile.Read(r, size, 0, min(size, headLen), "metadata header", ErrTruncated)
+	f, err := openRoot(r, size)
 	if err != nil {
 		return nil, err
 	}
-	if err := f.readRoot(head); err != nil {
-		return nil, err
-	}
 	for i, s := range f.Streams {
-		if s.Off+s.Size > size {
-			return nil, bad(ErrTruncated, s.Off, "stream "+s.Name, fmt.Sprintf("a file of %d bytes", size), fmt.Sprintf("%d bytes, to %d", s.Size, s.Off+s.Size))
-		}
 		for _, other := range f.Streams[:i] {
 			if other.Name == s.Name {
 				return nil, bad(ErrRoot, s.Off, "stream "+s.Name, "a second one", "each name once")
@@ -97,6 +90,38 @@ func Open(r io.ReaderAt, size int64) (*File, error) {
 		return nil, err
 	}
 	f.ID, f.IDOff = ID(b), pdb.Off
+	return f, nil
+}
+
+// CheckAssembly reads the root of an assembly's metadata, the size bytes of r: every
+// stream lies in it, and tables are among them. Errors wrap one of the kinds above, or
+// are those of r.
+func CheckAssembly(r io.ReaderAt, size int64) error {
+	f, err := openRoot(r, size)
+	if err != nil {
+		return err
+	}
+	if _, ok := f.tables(); !ok {
+		return bad(ErrStreams, 0, "streams", f.streamNames(), "#~")
+	}
+	return nil
+}
+
+// openRoot reads the root and wants every stream to lie in the file.
+func openRoot(r io.ReaderAt, size int64) (*File, error) {
+	f := &File{r: r, size: size}
+	head, err := symfile.Read(r, size, 0, min(size, headLen), "metadata header", ErrTruncated)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.readRoot(head); err != nil {
+		return nil, err
+	}
+	for _, s := range f.Streams {
+		if s.Off+s.Size > size {
+			return nil, bad(ErrTruncated, s.Off, "stream "+s.Name, fmt.Sprintf("a file of %d bytes", size), fmt.Sprintf("%d bytes, to %d", s.Size, s.Off+s.Size))
+		}
+	}
 	return f, nil
 }
 

@@ -28,6 +28,7 @@ type PE struct {
 	ILOnly      bool
 	TextName    string // default .text
 	Certificate []byte // appended
+	Unwind      bool   // has a table of functions to unwind
 }
 
 // A CodeView describes one debug record.
@@ -96,6 +97,9 @@ func (p PE) Bytes() []byte {
 	if debugSize > 0 {
 		dir(6, rdataRVA, debugSize)
 	}
+	if p.Unwind {
+		dir(3, rdataRVA, 12)
+	}
 	if p.ILOnly {
 		dir(14, clrRVA, 72)
 	}
@@ -159,8 +163,12 @@ func (p PE) rdata() (b []byte, debugSize, clrRVA uint32) {
 		clrRVA = uint32(rdataRVA + len(b))
 		clr := make([]byte, 72)
 		le.PutUint32(clr, 72)
+		metadata := []byte("BSJB\x01\x00\x01\x00\x00\x00\x00\x00\x0c\x00\x00\x00v4.0.30319\x00\x00\x00\x00\x01\x00\x2c\x00\x00\x00\x18\x00\x00\x00#~\x00\x00")
+		metadata = append(metadata, make([]byte, 24)...)
+		le.PutUint32(clr[8:], clrRVA+72)
+		le.PutUint32(clr[12:], uint32(len(metadata)))
 		le.PutUint32(clr[16:], 1)
-		b = append(b, clr...)
+		b = append(append(b, clr...), metadata...)
 	}
 	return append(b, make([]byte, 0x200-len(b)%0x200)...), debugSize, clrRVA
 }

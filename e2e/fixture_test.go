@@ -46,17 +46,24 @@ func (f fixture) read(t testing.TB, elems ...string) []byte {
 }
 
 // breakpad returns the directories of Breakpad's own programs and of its crash
-// dumps. They are fetched once and kept beside the test directories.
+// dumps.
 func breakpad(t testing.TB) (bin, testdata string) {
 	t.Helper()
+	modules := npmTools(t, "minidump", "breakpad")
+	return filepath.Join(modules, "minidump/bin/linux-x64"), filepath.Join(modules, "breakpad/src/processor/testdata")
+}
+
+// npmTools returns the directory of the npm packages that names stand for in
+// scripts/npmtools.sh. They are fetched once and kept beside the test directories.
+func npmTools(t testing.TB, names ...string) string {
+	t.Helper()
 	need(t, "npm")
-	r := command(t, 5*time.Minute, "sh", "../scripts/breakpad.sh", "../tmp/breakpad", "testdata")
+	r := command(t, 5*time.Minute, "sh", append([]string{"../scripts/npmtools.sh", "../tmp/npm"}, names...)...)
 	if r.code != 0 && os.Getenv("CI") == "" {
-		t.Skipf("breakpad.sh: exit %d: %s", r.code, r.stderr)
+		t.Skipf("npmtools.sh: exit %d: %s", r.code, r.stderr)
 	}
 	if r.code != 0 {
-		t.Fatalf("breakpad.sh: exit %d: %s", r.code, r.stderr)
+		t.Fatalf("npmtools.sh: exit %d: %s", r.code, r.stderr)
 	}
-	bin = strings.TrimSpace(r.stdout)
-	return bin, filepath.Join(bin, "../../../breakpad/src/processor/testdata")
+	return strings.TrimSpace(r.stdout)
 }

@@ -57,8 +57,8 @@ trap 'code=$?; [ $code = 0 ] || failed $code' EXIT
 
 say "Programs for Linux and Windows, compiled here"
 # Without Breakpad's dump_syms the .sym is made from the symbol table.
-BREAKPAD_BIN=$(scripts/breakpad.sh tmp/breakpad 2>"$dir/breakpad.log" || true)
-export BREAKPAD_BIN
+scripts/npmtools.sh tmp/npm minidump >"$dir/npmtools.log" 2>&1 || true
+export BREAKPAD_BIN=$PWD/tmp/npm/node_modules/minidump/bin/linux-x64
 scripts/fixture.sh "$dir/build" "demo $(date +%s) $$"
 . "$dir/build/ids"
 (cd "$dir/build/good" && ls -l linux/app* windows/app.* | awk '{printf "  %9d  %s\n", $5, $9}')

@@ -11,6 +11,8 @@
 #   node       node and npm
 #   net        nftables, iproute2, e2fsprogs, util-linux, fuse3, procps: what breaks networks and disks
 #   lb         haproxy
+#   truth      dump_syms, minidump_stackwalk, their dumps and sentry-cli, in tmp/npm; wants node
+#   sweep      detached debug files of C and C++ programs, and libraries in tmp/npm; wants node
 #
 # A group whose commands are all there costs nothing and needs no rights. The rest
 # is installed with apt, as root or through sudo; no service that a package brings
@@ -37,6 +39,7 @@ commands() {
 	node) echo "node npm" ;;
 	net) echo "ip tc nft nsenter losetup mount umount fsfreeze mkfs.ext4 fusermount3 ps" ;;
 	lb) echo "haproxy" ;;
+	truth | sweep) ;; # files, not commands: see missing and from_npm
 	*) return 1 ;;
 	esac
 }
@@ -53,6 +56,7 @@ packages() {
 	node) echo "nodejs npm" ;;
 	net) echo "nftables iproute2 e2fsprogs util-linux mount fuse3 procps" ;;
 	lb) echo "haproxy" ;;
+	sweep) echo "libc6-dbg cupt-dbg" ;;
 	esac
 }
 
@@ -69,6 +73,15 @@ missing() { # missing GROUP: the commands that are not there
 	done
 	case $1 in
 	race | debuggers) [ -e /usr/include/stdio.h ] || echo "/usr/include/stdio.h" ;;
+	sweep) for p in libc6-dbg cupt-dbg; do [ -d "/usr/share/doc/$p" ] || echo "$p"; done ;;
+	esac
+}
+
+from_npm() { # from_npm GROUP: what it wants beyond the packages of the system
+	here=$(dirname "$0")
+	case $1 in
+	truth) "$here/npmtools.sh" "$here/../tmp/npm" minidump breakpad sentry >&2 ;;
+	sweep) "$here/npmtools.sh" "$here/../tmp/npm" prebuilds >&2 ;;
 	esac
 }
 
@@ -86,7 +99,10 @@ for group in "$@"; do
 	echo "need.sh: $group lacks: $lack" >&2
 	want="$want $(packages "$group")"
 done
-[ -z "$want" ] && exit 0
+[ -n "$want" ] || {
+	for group in "$@"; do from_npm "$group"; done
+	exit 0
+}
 
 fail() {
 	echo "need.sh: $1" >&2
@@ -136,4 +152,5 @@ for group in "$@"; do
 	lack=$(missing "$group" | tr '\n' ' ')
 	[ -z "$lack" ] || { echo "need.sh: $group still lacks: $lack" >&2; rc=1; }
 done
-exit $rc
+[ $rc = 0 ] || exit $rc
+for group in "$@"; do from_npm "$group"; done

@@ -8,8 +8,10 @@ BUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 FUZZTIME ?= 30s
 SEED     ?= 1
 DURATION ?= 60m
+CORPUS   ?= corpus
+N        ?= 20000
 
-.PHONY: help build cross test race fuzz lint corpus bench e2e torture demo clean
+.PHONY: help build cross test race fuzz lint corpus mutate bench e2e torture demo clean
 
 NEEDS := race cab archives debuggers smb mail curl node net lb
 
@@ -39,8 +41,14 @@ lint: ## formatting, vet, static checks
 	@test -z "$$(gofmt -l $$(git ls-files "*.go"))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files "*.go"); exit 1; }
 	go vet ./...
 
-corpus: ## the same checks over a folder of symbol files: make corpus CORPUS=DIR
-	SYMKEEP_CORPUS=$(CORPUS) go test -tags corpus -count 1 -run Corpus ./internal/validate ./internal/cab
+corpus: ## the same checks over a folder of symbol files: make corpus CORPUS=DIR; prints expected against found
+	SYMKEEP_CORPUS=$(CORPUS) go test -tags corpus -count 1 -v -run Corpus ./internal/validate
+	SYMKEEP_CORPUS=$(CORPUS) go test -tags corpus -count 1 -run Corpus ./internal/cab
+
+mutate: ## damage files of the corpus at random, held against other tools: make mutate CORPUS=DIR N=20000 SEED=1
+	@scripts/need.sh debuggers node truth
+	SYMKEEP_CORPUS=$(CORPUS) SYMKEEP_MUTANTS=$(N) SYMKEEP_SEED=$(SEED) nice -n 10 \
+	  go test -tags corpus -count 1 -timeout 12h -v -run 'TestMutate$$' ./internal/validate
 
 bench: ## benchmarks, each against a peer measured in the same run
 	go test -run '^$$' -bench . -benchtime 2s ./...

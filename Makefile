@@ -11,9 +11,9 @@ DURATION ?= 60m
 CORPUS   ?= corpus
 N        ?= 20000
 
-.PHONY: help build cross test race fuzz lint corpus mutate bench e2e torture demo clean
+.PHONY: help build cross test race fuzz lint corpus mutate sweep bench e2e torture demo clean
 
-NEEDS := race cab archives debuggers smb mail curl node net lb
+NEEDS := race cab archives debuggers smb mail curl node net lb truth
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -41,14 +41,20 @@ lint: ## formatting, vet, static checks
 	@test -z "$$(gofmt -l $$(git ls-files "*.go"))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files "*.go"); exit 1; }
 	go vet ./...
 
-corpus: ## the same checks over a folder of symbol files: make corpus CORPUS=DIR; prints expected against found
+corpus: build ## the same checks over a folder of symbol files: make corpus CORPUS=DIR; prints expected against found
+	@scripts/need.sh debuggers node truth
 	SYMKEEP_CORPUS=$(CORPUS) go test -tags corpus -count 1 -v -run Corpus ./internal/validate
 	SYMKEEP_CORPUS=$(CORPUS) go test -tags corpus -count 1 -run Corpus ./internal/cab
+	SYMKEEP_CORPUS=$(CORPUS) SYMKEEP_BIN=$(CURDIR)/$(BIN) go test -tags corpus -count 1 -v -run TestTruthCorpus ./e2e
 
 mutate: ## damage files of the corpus at random, held against other tools: make mutate CORPUS=DIR N=20000 SEED=1
 	@scripts/need.sh debuggers node truth
 	SYMKEEP_CORPUS=$(CORPUS) SYMKEEP_MUTANTS=$(N) SYMKEEP_SEED=$(SEED) nice -n 10 \
 	  go test -tags corpus -count 1 -timeout 12h -v -run 'TestMutate$$' ./internal/validate
+
+sweep: build ## check all programs of this machine and of npm packages: no panic, no false error
+	@scripts/need.sh debuggers node truth sweep
+	SYMKEEP_BIN=$(CURDIR)/$(BIN) nice -n 10 go test -tags sweep -count 1 -timeout 1h -v -run TestSweep ./e2e
 
 bench: ## benchmarks, each against a peer measured in the same run
 	go test -run '^$$' -bench . -benchtime 2s ./...

@@ -10,8 +10,9 @@ SEED     ?= 1
 DURATION ?= 60m
 CORPUS   ?= corpus
 N        ?= 20000
+ROUNDS   ?= 5
 
-.PHONY: help build cross test race fuzz lint corpus mutate sweep bench e2e torture demo clean
+.PHONY: help build cross test race fuzz lint corpus mutate sweep bench peers e2e torture demo clean
 
 NEEDS := race cab archives debuggers smb mail curl node net lb truth
 
@@ -58,6 +59,11 @@ sweep: build ## check all programs of this machine and of npm packages: no panic
 
 bench: ## benchmarks, each against a peer measured in the same run
 	go test -run '^$$' -bench . -benchtime 2s ./...
+
+peers: build ## measure symkeep check beside other tools on the same files: make peers CORPUS=DIR ROUNDS=5
+	@scripts/need.sh debuggers node truth
+	SYMKEEP_CORPUS=$(CORPUS) SYMKEEP_ROUNDS=$(ROUNDS) SYMKEEP_BIN=$(CURDIR)/$(BIN) \
+	  go test -tags corpus -count 1 -timeout 1h -v -run TestPeers ./e2e
 
 e2e: build ## the end-to-end tests alone
 	@scripts/need.sh $(NEEDS)

@@ -61,7 +61,7 @@ func TestMutants(t *testing.T) {
 }
 
 // builtSpecimens are the small files that the repository builds or holds.
-func builtSpecimens(t *testing.T) map[string][]specimen {
+func builtSpecimens(t testing.TB) map[string][]specimen {
 	pool := map[string][]specimen{}
 	add := func(family, path, origin string, data []byte) {
 		pool[family] = append(pool[family], specimen{family, path, origin, data})

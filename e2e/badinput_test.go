@@ -153,7 +153,7 @@ func TestUnknownPackage(t *testing.T) {
 		{[]string{"package", "retry", unknown}, 1, unknown},
 		{[]string{"package", "delete", "--yes", unknown}, 1, unknown},
 		{[]string{"package", "show", "../../etc"}, 1, "wanted 26 characters"},
-		{[]string{"find", unknownKey[1:]}, 1, "nobody"},
+		{[]string{"find", unknownKey[1:]}, 1, "never seen"},
 		{[]string{"find", "../../etc/passwd"}, 2, "neither"},
 		{[]string{"cluster", "remove", "--yes", "nobody"}, 1, "nobody"},
 		{[]string{"cluster", "drain", "nobody"}, 1, "nobody"},

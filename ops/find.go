@@ -2,118 +2,112 @@ package ops
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"symkeep/agent"
 	"symkeep/internal/api"
-	"symkeep/internal/catalog"
-	"symkeep/internal/symid"
-	"symkeep/internal/validate"
 )
 
 func findCommand(env Env) *cobra.Command {
 	var r remote
+	var missing bool
 	c := &cobra.Command{
-		Use:   "find KEY|BUILDID|FILE",
+		Use:   "find KEY|ID|URL|FILE|DUMP",
 		Short: "tell who has a key, or why nobody does; exit status 1 when it is not served",
-		Long: "Tell which package serves a key and which members hold the file, or why nobody does.\n" +
-			"A KEY is a path or URL as a debugger asks for it, a BUILDID is hex or the UUID of a\n" +
-			"Mach-O image, a FILE is a local file whose own keys are looked up. The exit status is\n" +
-			"1 unless every key is served.",
+		Long: "Tell which package serves a key and which members hold the file, or why nobody does\n" +
+			"and what to do about it: never seen, in a package that failed, that was deleted, that\n" +
+			"has no verdict yet, or only a near miss is there: another build of the file, another\n" +
+			"age, the executable without its debug information.\n\n" +
+			"A KEY is a path as a debugger asks for it, a URL is one out of a debugger's log, an ID\n" +
+			"is a build id, UUID, GUID, debug id or code id in hex. A FILE is a local file whose own\n" +
+			"keys are looked up. A DUMP is a minidump or an ELF core dump: it is read here, and a\n" +
+			"line per module tells whether its image, its debug information and its Breakpad text\n" +
+			"are served. A debugger needs the first two, minidump_stackwalk the third.\n\n" +
+			"Packages that failed or were deleted are on record for 14 days. The exit status is 1\n" +
+			"unless every key, or all that each module of a dump needs, is served.",
 		Example: "  symkeep find app.pdb/3249D99D0C4049318610F4E4FB0B69361/app.pdb --server http://symbols:8480\n" +
 			"  symkeep find 1a58ff734bb1f734df5c --server http://symbols:8480\n" +
-			"  symkeep find ./build/app.exe --server http://symbols:8480",
-		Args: Args(1, 1, "one key, build id or file"),
+			"  symkeep find ./build/app.exe --server http://symbols:8480\n" +
+			"  symkeep find crash.dmp --missing --server http://symbols:8480\n" +
+			"  symkeep find core.1234 --json --server http://symbols:8480",
+		Args: Args(1, 1, "one key, id, file or dump"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			queries, err := queriesOf(args[0])
+			s, err := subjectOf(args[0])
 			if err != nil {
 				return err
 			}
-			return find(cmd.Context(), &r, printer{env, r.json}, queries)
+			return find(cmd.Context(), &r, printer{env, r.json}, s, missing)
 		},
 	}
 	r.flags(c.Flags())
+	c.Flags().BoolVar(&missing, "missing", false, "leave out the keys that are served, and the modules that have all they need")
 	return c
 }
 
-// queriesOf makes queries of an argument. A local file goes first: its path may
-// look like a key.
-func queriesOf(arg string) ([]string, error) {
-	fi, err := os.Stat(arg)
-	switch {
-	case err == nil && fi.Mode().IsRegular():
-		return keysOf(arg, fi.Size())
-	case err == nil && fi.IsDir():
-		return nil, Usage("%s: a folder, wanted a file, a key or a build id", arg)
-	case err != nil && !errors.Is(err, fs.ErrNotExist) && strings.ContainsRune(arg, os.PathSeparator):
-		return nil, err
-	}
-	key := arg
-	if _, rest, ok := strings.Cut(arg, "://"); ok { // as a debugger's log shows it
-		_, key, _ = strings.Cut(rest, "/")
-	}
-	_, keyErr := symid.ParseLookup(key)
-	_, idErr := symid.ParseBuildID(strings.ReplaceAll(arg, "-", "")) // a UUID may have dashes
-	if keyErr != nil && idErr != nil {
-		return nil, Usage("\"%s\": no such file, and neither a key (name/id/name, buildid/HEX/debuginfo) nor a build id", arg)
-	}
-	return []string{key}, nil
+// A subject is what an argument asks for: keys, by themselves or of modules.
+type subject struct {
+	queries []api.FindQuery
+	modules []module // of a dump
 }
 
-// keysOf identifies a local file and returns one lookup path per key.
-func keysOf(path string, size int64) ([]string, error) {
-	f, err := os.Open(path)
+// find asks for all keys of a subject, prints the answers, and returns an error that
+// says so by its exit status if anything is missing.
+func find(ctx context.Context, r *remote, p printer, s subject, onlyMissing bool) error {
+	answers, err := r.findAll(ctx, s.queries)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer f.Close()
-	id, err := validate.Identify(f, size, symid.BaseName(path))
+	rep := newFindReport(s, answers)
+	if onlyMissing {
+		rep.dropServed()
+	}
+	if p.json {
+		err = rep.writeJSON(p)
+	} else {
+		err = rep.writeText(p.env.Stdout)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return err
 	}
-	var queries []string
-	for _, k := range id.Keys {
-		if paths := k.Key.Paths(); len(paths) > 0 {
-			queries = append(queries, paths[0])
-		}
-	}
-	if len(queries) == 0 {
-		return nil, fmt.Errorf("%s: no key: debuggers cannot ask for it: see `symkeep check %s`", path, path)
-	}
-	return queries, nil
-}
-
-func find(ctx context.Context, r *remote, p printer, queries []string) error {
-	missed := false
-	for _, q := range queries {
-		var resp api.FindResponse
-		err := r.do(ctx, func(ctx context.Context, c *api.Client) (err error) {
-			resp, err = c.Find(ctx, q)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		if err := p.print(resp, func(w io.Writer) error { return writeFound(w, resp) }); err != nil {
-			return err
-		}
-		missed = missed || !served(resp)
-	}
-	if missed {
+	if !rep.summary.whole() {
 		return &ExitError{Code: ExitFailure}
 	}
 	return nil
 }
 
-func served(resp api.FindResponse) bool {
-	for _, f := range resp.Found {
+// findAll asks in as few requests as their bound allows. A single query goes the way
+// that every release answers.
+func (r *remote) findAll(ctx context.Context, queries []api.FindQuery) ([]api.FindResponse, error) {
+	var all []api.FindResponse
+	for len(queries) > 0 {
+		n := min(len(queries), api.MaxFindQueries)
+		var part []api.FindResponse
+		err := r.do(ctx, func(ctx context.Context, c *api.Client) (err error) {
+			if n == 1 {
+				var one api.FindResponse
+				one, err = c.Find(ctx, queries[0])
+				part = []api.FindResponse{one}
+				return err
+			}
+			part, err = c.FindAll(ctx, queries[:n])
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		all, queries = append(all, part...), queries[n:]
+	}
+	return all, nil
+}
+
+// served reports whether a key is given to debuggers. Servers that are older than
+// answers say it by the files alone.
+func served(a api.FindResponse) bool {
+	if a.Answer != "" {
+		return a.Answer == api.AnswerServed
+	}
+	for _, f := range a.Found {
 		if f.Served {
 			return true
 		}
@@ -121,35 +115,14 @@ func served(resp api.FindResponse) bool {
 	return false
 }
 
-func writeFound(w io.Writer, resp api.FindResponse) error {
-	s := &strings.Builder{}
-	fmt.Fprintln(s, resp.Query)
-	for _, f := range resp.Found {
-		state := "not served, " + string(f.Candidate.State)
-		switch {
-		case f.Served:
-			state = "served"
-		case f.Candidate.State == catalog.StateGood:
-			state = "held as well, another one goes first"
-		}
-		fmt.Fprintf(s, "  %s: %s in package %s, %s %s\n", state, f.Path, f.Candidate.Package, f.Product, f.Version)
-		if f.Key != "" && f.Key != resp.Query {
-			fmt.Fprintf(s, "    key %s\n", f.Key)
-		}
-		fmt.Fprintf(s, "    sha256 %s, verdict %s\n", f.Digest, stamp(f.At))
-		if len(f.Holders) > 0 {
-			fmt.Fprintf(s, "    on %s\n", strings.Join(f.Holders, ", "))
-		}
-		for _, x := range f.Findings {
-			fmt.Fprintf(s, "    %s %s: %s\n", x.Severity, x.Code, x.Message)
+// writeJSON writes an object per key, one per module that has none, and the summary.
+func (rep *findReport) writeJSON(p printer) error {
+	for _, k := range rep.keys {
+		if err := agent.WriteJSON(p.env.Stdout, k); err != nil {
+			return err
 		}
 	}
-	switch {
-	case len(resp.Found) == 0:
-		fmt.Fprintln(s, "  nobody has it: no package holds a file with this key")
-	case !served(resp):
-		fmt.Fprintln(s, "  nobody is given it: no good package holds it")
-	}
-	_, err := io.WriteString(w, agent.Clean(s.String()))
-	return err
+	return agent.WriteJSON(p.env.Stdout, struct {
+		Summary findSummary `json:"summary"`
+	}{rep.summary})
 }

@@ -16,12 +16,12 @@ import (
 // usual length.
 const lineWidth = 120
 
-// plural counts things: 1 blob, 2 blobs. A y at the end becomes ies.
+// plural counts things: 1 blob, 2 blobs, 2 keys. A y behind a consonant becomes ies.
 func plural[N int | int64](n N, noun string) string {
 	switch {
 	case n == 1:
 		return fmt.Sprintf("1 %s", noun)
-	case strings.HasSuffix(noun, "y"):
+	case strings.HasSuffix(noun, "y") && !strings.HasSuffix(noun, "ey"):
 		return fmt.Sprintf("%d %sies", n, strings.TrimSuffix(noun, "y"))
 	}
 	return fmt.Sprintf("%d %ss", n, noun)

@@ -68,7 +68,10 @@ func TestCalls(t *testing.T) {
 		}},
 		{"undelete " + string(packageID), func() (any, error) { return nil, c.Undelete(ctx, packageID) }},
 		{"retry " + string(packageID), func() (any, error) { return nil, c.Retry(ctx, packageID) }},
-		{"find a b+c/%", func() (any, error) { return c.Find(ctx, "a b+c/%") }},
+		{"find a b+c/%&", func() (any, error) { return c.Find(ctx, api.FindQuery{Q: "a b+c/%", Name: "&"}) }},
+		{"find a b++ c", func() (any, error) {
+			return c.FindAll(ctx, []api.FindQuery{{Q: "a", Name: ""}, {Q: "b+", Name: "+"}, {Q: "c"}})
+		}},
 		{"cluster", func() (any, error) { return c.Cluster(ctx) }},
 		{"join [a:1 b:2]", func() (any, error) {
 			return nil, c.ClusterJoin(ctx, api.ClusterJoinRequest{Addrs: []string{"a:1", "b:2"}})
@@ -145,7 +148,11 @@ func TestCallErrors(t *testing.T) {
 		{"limit", "GET", "/api/v1/packages?limit=501", "", 400, "1 to 500"},
 		{"state", "GET", "/api/v1/packages?state=nice", "", 400, "no such state"},
 		{"before", "GET", "/api/v1/packages?before=1", "", 400, "26 characters"},
-		{"find nothing", "GET", "/api/v1/find", "", 400, "parameter q"},
+		{"find nothing", "GET", "/api/v1/find", "", 400, "query of 0 bytes"},
+		{"find a long name", "GET", "/api/v1/find?q=a&name=" + strings.Repeat("x", 256), "", 400, "name of 256 bytes"},
+		{"find no queries", "POST", "/api/v1/find", "{}", 400, "0 queries"},
+		{"find one nothing", "POST", "/api/v1/find", `{"queries":[{"q":"a"},{}]}`, 400, "query of 0 bytes"},
+		{"find too many", "POST", "/api/v1/find", `{"queries":[` + strings.Repeat(`{"q":"a"},`, api.MaxFindQueries) + `{"q":"a"}]}`, 400, "201 queries"},
 		{"join nobody", "POST", "/api/v1/cluster/join", "{}", 400, "0 gossip addresses"},
 		{"remove nobody", "POST", "/api/v1/cluster/remove", "{}", 400, "no node named"},
 		{"maintain nobody", "POST", "/api/v1/cluster/maintenance", `{"for_ms":1}`, 400, "no node named"},

@@ -44,6 +44,7 @@ func (a *agents) routes() table {
 		{"POST", "/api/v1/packages/*/undelete", a.onPackage(plain(a.Keeper.UndeletePackage))},
 		{"POST", "/api/v1/packages/*/retry", a.onPackage(plain(a.Keeper.RetryPackage))},
 		{"GET", "/api/v1/find", a.find},
+		{"POST", "/api/v1/find", a.findAll},
 		{"GET", "/api/v1/cluster", a.clusterStatus},
 		{"POST", "/api/v1/cluster/join", a.joinCluster},
 		{"POST", "/api/v1/cluster/leave", a.leaveCluster},
@@ -195,16 +196,4 @@ func number(rc *fasthttp.RequestCtx, name string, missing, lo, hi int) (int, err
 		return 0, refuse(http.StatusBadRequest, "%s %q: wanted a number from %d to %d", name, clip(text), lo, hi)
 	}
 	return n, nil
-}
-
-func (a *agents) find(rc *fasthttp.RequestCtx, _ []string) {
-	q := string(rc.QueryArgs().Peek("q"))
-	if q == "" || len(q) > 4096 {
-		a.fail(rc, refuse(http.StatusBadRequest, "parameter q of %d bytes: wanted a lookup path, a build id or a file name", len(q)))
-		return
-	}
-	ctx, cancel := a.call()
-	defer cancel()
-	v, err := a.Packages.FindKey(ctx, q)
-	a.result(rc, v, err)
 }

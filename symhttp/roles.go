@@ -138,7 +138,8 @@ type Packages interface {
 	PackageStatus(ctx context.Context, id catalog.PackageID, wait time.Duration) (api.PackageStatus, error)
 	ListPackages(ctx context.Context, q api.PackagesQuery) (api.PackagesPage, error)
 	ListFiles(ctx context.Context, id catalog.PackageID, after, limit int) (api.FilesPage, error)
-	FindKey(ctx context.Context, query string) (api.FindResponse, error)
+	// FindKeys answers each query in turn; one that is none fails them all.
+	FindKeys(ctx context.Context, queries []api.FindQuery) ([]api.FindResponse, error)
 }
 
 // Keeper changes what people may change of a package.

@@ -280,8 +280,14 @@ func (w *world) ListFiles(_ context.Context, id catalog.PackageID, after, limit 
 	return api.FilesPage{Files: []catalog.File{{No: 3, Path: "a/b.pdb"}}}, w.called("files %s %d %d", id, after, limit)
 }
 
-func (w *world) FindKey(_ context.Context, q string) (api.FindResponse, error) {
-	return api.FindResponse{Query: q}, w.called("find %s", q)
+func (w *world) FindKeys(_ context.Context, queries []api.FindQuery) ([]api.FindResponse, error) {
+	var answers []api.FindResponse
+	said := "find"
+	for _, q := range queries {
+		answers = append(answers, api.FindResponse{Query: q.Q})
+		said += " " + q.Q + q.Name
+	}
+	return answers, w.called("%s", said)
 }
 
 func (w *world) DeletePackage(_ context.Context, id catalog.PackageID, r api.DeleteRequest) error {

@@ -16,9 +16,7 @@ import (
 	"sync"
 	"testing"
 
-	"symkeep/internal/api"
 	"symkeep/internal/catalog"
-	"symkeep/internal/symid"
 	"symkeep/internal/validate"
 )
 
@@ -201,35 +199,4 @@ func (c *Cluster) record(id catalog.PackageID, rep validate.Report) {
 		p.State = catalog.StateFailed
 	}
 	c.wake()
-}
-
-// find answers a query from every package that has a verdict.
-func (c *Cluster) find(q string) (api.FindResponse, error) {
-	lookup, err := symid.ParseLookup(q)
-	if err != nil {
-		id, idErr := symid.ParseBuildID(q)
-		if idErr != nil {
-			return api.FindResponse{}, fmt.Errorf("%w: %w", err, catalog.ErrInvalid)
-		}
-		lookup.Keys = []symid.Key{symid.BuildIDKey(id, symid.Debuginfo, ""), symid.BuildIDKey(id, symid.Executable, "")}
-	}
-	resp := api.FindResponse{Query: q, Keys: api.KeyPaths(lookup.Keys), Found: []api.FoundFile{}}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, id := range c.order {
-		p := c.packages[id]
-		for _, f := range p.files {
-			for _, k := range f.Keys {
-				for _, want := range lookup.Keys {
-					if k.Index() == want.Index() {
-						resp.Found = append(resp.Found, api.FoundFile{
-							Path: f.Path, Served: p.State == catalog.StateGood, Key: k.Paths()[0], Digest: f.SHA256, Product: p.Product, Version: p.Version,
-							Candidate: catalog.Candidate{Package: id, File: f.No, Digest: f.SHA256, State: p.State}, Holders: []string{"n1"},
-						})
-					}
-				}
-			}
-		}
-	}
-	return resp, nil
 }

@@ -43,7 +43,8 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		"POST /api/v1/packages/{id}/delete":        c.move(catalog.StateTrashed),
 		"POST /api/v1/packages/{id}/undelete":      c.move(catalog.StateGood),
 		"POST /api/v1/packages/{id}/retry":         c.move(catalog.StateCommitted),
-		"GET /api/v1/find":                         func(_ http.ResponseWriter, r *http.Request) (any, error) { return c.find(r.URL.Query().Get("q")) },
+		"GET /api/v1/find":                         c.findOne,
+		"POST /api/v1/find":                        c.findMany,
 	})
 	for pattern, h := range routes {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {

@@ -182,11 +182,25 @@ func (c *Client) Retry(ctx context.Context, id catalog.PackageID) error {
 	return err
 }
 
-// Find tells who has a key, or why nobody does. The query is a lookup path, a URL
-// that ends in one, a build id or the UUID of a Mach-O image.
-func (c *Client) Find(ctx context.Context, query string) (FindResponse, error) {
+// FindAll answers up to MaxFindQueries queries in one request.
+func (c *Client) FindAll(ctx context.Context, queries []FindQuery) ([]FindResponse, error) {
+	var out FindAnswers
+	_, err := c.call(ctx, "POST", "/api/v1/find", FindRequest{queries}, &out)
+	if err == nil && len(out.Answers) != len(queries) {
+		err = fmt.Errorf("%s: %d answers to %d queries: %w", c.base, len(out.Answers), len(queries), catalog.ErrUnavailable)
+	}
+	return out.Answers, err
+}
+
+// Find tells who has a key, or why nobody does. The query is one that
+// symid.ParseQuery reads.
+func (c *Client) Find(ctx context.Context, query FindQuery) (FindResponse, error) {
 	var out FindResponse
-	_, err := c.call(ctx, "GET", "/api/v1/find?q="+url.QueryEscape(query), nil, &out)
+	v := url.Values{"q": {query.Q}}
+	if query.Name != "" {
+		v.Set("name", query.Name)
+	}
+	_, err := c.call(ctx, "GET", "/api/v1/find?"+v.Encode(), nil, &out)
 	return out, err
 }
 

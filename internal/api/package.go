@@ -128,27 +128,6 @@ type DeleteRequest struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// FindResponse is GET /api/v1/find?q=: who has a key, or why nobody does.
-type FindResponse struct {
-	Query string      `json:"query"`
-	Keys  []string    `json:"keys"` // lookup paths the query can mean
-	Found []FoundFile `json:"found"`
-}
-
-// A FoundFile is one file that carries a key asked for.
-type FoundFile struct {
-	Path      string            `json:"path"`
-	Served    bool              `json:"served"` // this one answers the key
-	Key       string            `json:"key"`
-	Digest    catalog.Digest    `json:"sha256"`
-	Candidate catalog.Candidate `json:"candidate"`
-	Product   string            `json:"product"`
-	Version   string            `json:"version"`
-	Findings  []catalog.Finding `json:"findings,omitempty"` // errors of a failed package
-	At        time.Time         `json:"verdict_at,omitzero"`
-	Holders   []string          `json:"holders,omitempty"` // names of members with a copy
-}
-
 // KeyPaths returns every lookup path of keys, in order.
 func KeyPaths(keys []symid.Key) []string {
 	paths := []string{}

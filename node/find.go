@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"symkeep/internal/api"
@@ -14,17 +15,22 @@ import (
 
 // Bounds of one answer.
 const (
-	foundLimit   = 20 // files that carry the key
+	foundLimit   = 20 // files that carry the key, of a single query
+	foundOfMany  = 5  // the same when there are several queries
+	findingLimit = 10 // errors shown of each file
 	bareLimit    = 8  // keys that a bare id can mean, per kind
 	nearLimit    = 5  // near misses
 	waitingLimit = 5  // files of the name in packages without a verdict
 )
 
 // FindKeys tells who carries keys, in packages of any state, or why nobody does. It
-// answers from this node's catalog under a negative lease: "never seen" is a promise
-// as a 404 is.
+// answers from this node's catalog under a negative lease, as a 404 is answered: what
+// happened more than a second ago counts.
 func (n *Node) FindKeys(ctx context.Context, queries []api.FindQuery) ([]api.FindResponse, error) {
-	f := &finder{n: n, now: time.Now().UTC()}
+	f := &finder{n: n, now: time.Now().UTC(), limit: foundLimit}
+	if len(queries) > 1 {
+		f.limit = foundOfMany
+	}
 	asked := make([]*asked, len(queries))
 	for i, q := range queries {
 		parsed, err := symid.ParseQuery(q.Q)
@@ -57,8 +63,9 @@ func (n *Node) FindKeys(ctx context.Context, queries []api.FindQuery) ([]api.Fin
 
 // A finder answers the queries of one request.
 type finder struct {
-	n   *Node
-	now time.Time
+	n     *Node
+	now   time.Time
+	limit int // files per key
 }
 
 // asked is one query and what has been found out about it.
@@ -87,7 +94,9 @@ func (f *finder) lookUp(a *asked) error {
 		a.keys = append(a.keys, keys...)
 	}
 	for _, k := range a.keys {
-		a.out.Keys = append(a.out.Keys, shownPath(k))
+		if shown := shownPath(k); !slices.Contains(a.out.Keys, shown) {
+			a.out.Keys = append(a.out.Keys, shown)
+		}
 		if err := f.lookUpKey(a, k); err != nil {
 			return err
 		}
@@ -97,7 +106,7 @@ func (f *finder) lookUp(a *asked) error {
 }
 
 func (f *finder) lookUpKey(a *asked, k symid.Key) error {
-	candidates, err := f.n.fsm.LookupAll(k.Index(), foundLimit)
+	candidates, err := f.n.fsm.LookupAll(k.Index(), f.limit)
 	if err != nil {
 		return err
 	}
@@ -149,17 +158,25 @@ func (f *finder) foundFile(k symid.Key, c catalog.Candidate) (api.FoundFile, api
 		return api.FoundFile{}, "", err
 	}
 	out := api.FoundFile{Path: file.Path, Key: shownPath(k), Digest: c.Digest, Candidate: c, Product: p.Product, Version: p.Version,
-		At: p.VerdictAt, Quality: file.Quality, Reason: p.Reason}
-	for _, finding := range file.Findings {
-		if finding.Severity == catalog.Error {
-			out.Findings = append(out.Findings, finding)
-		}
+		At: p.VerdictAt, Quality: file.Quality, Reason: p.Reason, Findings: firstErrors(file.Findings)}
+	if len(out.Findings) == 0 {
+		out.Findings = firstErrors(p.Findings)
 	}
 	if out.Holders, err = f.holders(c.Digest); err != nil {
 		return out, "", err
 	}
 	f.remembered(&out, p)
 	return out, answerOf(p, len(out.Holders)), nil
+}
+
+// firstErrors picks what made a package fail.
+func firstErrors(findings []catalog.Finding) (errs []catalog.Finding) {
+	for _, f := range findings {
+		if f.Severity == catalog.Error && len(errs) < findingLimit {
+			errs = append(errs, f)
+		}
+	}
+	return errs
 }
 
 // holders returns the names of the members that hold a blob.
@@ -216,18 +233,11 @@ func answerOf(p catalog.Package, holders int) api.Answer {
 	return api.AnswerPending
 }
 
-// answers lists them from the best to the worst.
-var answers = []api.Answer{api.AnswerServed, api.AnswerLost, api.AnswerPartial, api.AnswerPending, api.AnswerStuck,
+// answerOrder is from the best to the worst.
+var answerOrder = []api.Answer{api.AnswerServed, api.AnswerLost, api.AnswerPartial, api.AnswerPending, api.AnswerStuck,
 	api.AnswerDeleted, api.AnswerFailed, api.AnswerNeverSeen}
 
-func ranked(a api.Answer) int {
-	for i, x := range answers {
-		if x == a {
-			return i
-		}
-	}
-	return len(answers)
-}
+func ranked(a api.Answer) int { return slices.Index(answerOrder, a) }
 
 // answer is the best that the keys have. A bare id stands for all that a debugger
 // asks under it: the executable alone is not enough.

@@ -184,14 +184,17 @@ func qualityText(qs []catalog.Quality) string {
 // findingText is the first error of a file. A package fails as a whole, so the file
 // may have none.
 func findingText(file api.FoundFile) string {
-	switch n := len(file.Findings); n {
-	case 0:
+	if len(file.Findings) == 0 {
 		return ", for findings on other files"
-	case 1:
-		return fmt.Sprintf(": %s: %s", file.Findings[0].Code, file.Findings[0].Message)
-	default:
-		return fmt.Sprintf(": %s: %s; and %d more", file.Findings[0].Code, file.Findings[0].Message, n-1)
 	}
+	more := ""
+	switch n := len(file.Findings); {
+	case n == findingLimit:
+		more = "; and more"
+	case n > 1:
+		more = fmt.Sprintf("; and %d more", n-1)
+	}
+	return fmt.Sprintf(": %s: %s%s", file.Findings[0].Code, file.Findings[0].Message, more)
 }
 
 // day prints a time to the minute.

@@ -67,7 +67,7 @@ var commandLine = regexp.MustCompile("(?m)(?:^|[`$;&] *|sudo -u [a-z]+ )symkeep 
 // Every command line that help and documents show exists, flags included.
 func TestShownCommandsExist(t *testing.T) {
 	texts := map[string]string{}
-	for _, path := range []string{"../../README.md", "../../docs/operations.md", "../../deploy/README.md"} {
+	for _, path := range []string{"../../README.md", "../../docs/operations.md", "../../docs/not-found.md", "../../deploy/README.md"} {
 		b, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)

@@ -67,7 +67,7 @@ type FoundFile struct {
 	Candidate catalog.Candidate `json:"candidate"`
 	Product   string            `json:"product"`
 	Version   string            `json:"version"`
-	Findings  []catalog.Finding `json:"findings,omitempty"` // errors of a failed package
+	Findings  []catalog.Finding `json:"findings,omitempty"` // first errors on the file, or else on its package as a whole
 	At        time.Time         `json:"verdict_at,omitzero"`
 	Holders   []string          `json:"holders,omitempty"` // names of members with a copy
 

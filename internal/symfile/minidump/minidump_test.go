@@ -113,7 +113,7 @@ func TestDamage(t *testing.T) {
 // TestSharedNames has every module name the same 60 KiB: the memory for that is
 // bounded.
 func TestSharedNames(t *testing.T) {
-	modules := make([]symfiletest.MinidumpModule, 3000)
+	modules := make([]symfiletest.MinidumpModule, 1500)
 	modules[0].Name = strings.Repeat("n", 30_000)
 	b := symfiletest.Minidump{Modules: modules}.Bytes()
 	const first = 32 + 24 + 56 + 4

@@ -205,7 +205,7 @@ func (e *explaining) core(t *testing.T) {
 		t.Errorf("find core = %v, want app served and libc never seen", answers)
 	}
 	r := symkeep(t, "find", core, "--missing", "--server", urls(e.nodes...))
-	if r.code != 1 || strings.Contains(r.stdout, "\napp ") || !strings.Contains(r.stdout, "\nlibc.so.6 ") || !strings.Contains(r.stdout, "\n1 of ") {
+	if r.code != 1 || strings.Contains(r.stdout, "\napp ") || !strings.Contains(r.stdout, "\nlibc.so.6 ") || !strings.Contains(r.stdout, "\ncomplete: 1 of ") {
 		t.Errorf("find core --missing = exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 }

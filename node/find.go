@@ -31,27 +31,27 @@ func (n *Node) FindKeys(ctx context.Context, queries []api.FindQuery) ([]api.Fin
 	if len(queries) > 1 {
 		f.limit = foundOfMany
 	}
-	asked := make([]*asked, len(queries))
+	all := make([]*asked, len(queries))
 	for i, q := range queries {
 		parsed, err := symid.ParseQuery(q.Q)
 		if err != nil {
 			return nil, fmt.Errorf("find: %v: %w", err, catalog.ErrInvalid)
 		}
-		asked[i] = newAsked(q, parsed)
+		all[i] = newAsked(q, parsed)
 	}
 	if err := n.lease.acquire(ctx); err != nil {
 		return nil, fmt.Errorf("find: this node cannot tell whether it is up to date: %v: %w", err, catalog.ErrUnavailable)
 	}
-	for _, a := range asked {
+	for _, a := range all {
 		if err := f.lookUp(a); err != nil {
 			return nil, err
 		}
 	}
-	if err := f.findWaiting(asked); err != nil {
+	if err := f.findWaiting(all); err != nil {
 		return nil, err
 	}
 	answers := make([]api.FindResponse, 0, len(queries))
-	for _, a := range asked {
+	for _, a := range all {
 		if err := f.findNear(a); err != nil {
 			return nil, err
 		}

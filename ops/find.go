@@ -2,6 +2,8 @@ package ops
 
 import (
 	"context"
+	"errors"
+	"net/http"
 
 	"github.com/spf13/cobra"
 
@@ -76,21 +78,14 @@ func find(ctx context.Context, r *remote, p printer, s subject, onlyMissing bool
 	return nil
 }
 
-// findAll asks in as few requests as their bound allows. A single query goes the way
-// that every release answers.
+// findAll asks in as few requests as their bound allows.
 func (r *remote) findAll(ctx context.Context, queries []api.FindQuery) ([]api.FindResponse, error) {
 	var all []api.FindResponse
 	for len(queries) > 0 {
 		n := min(len(queries), api.MaxFindQueries)
 		var part []api.FindResponse
 		err := r.do(ctx, func(ctx context.Context, c *api.Client) (err error) {
-			if n == 1 {
-				var one api.FindResponse
-				one, err = c.Find(ctx, queries[0])
-				part = []api.FindResponse{one}
-				return err
-			}
-			part, err = c.FindAll(ctx, queries[:n])
+			part, err = findPart(ctx, c, queries[:n])
 			return err
 		})
 		if err != nil {
@@ -99,6 +94,27 @@ func (r *remote) findAll(ctx context.Context, queries []api.FindQuery) ([]api.Fi
 		all, queries = append(all, part...), queries[n:]
 	}
 	return all, nil
+}
+
+// findPart asks one server in one request, or key by key if it is of a release that
+// answers no more at a time.
+func findPart(ctx context.Context, c *api.Client, queries []api.FindQuery) ([]api.FindResponse, error) {
+	if len(queries) > 1 {
+		answers, err := c.FindAll(ctx, queries)
+		var e *api.Error
+		if !errors.As(err, &e) || e.Status != http.StatusNotFound && e.Status != http.StatusMethodNotAllowed {
+			return answers, err
+		}
+	}
+	var answers []api.FindResponse
+	for _, q := range queries {
+		a, err := c.Find(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		answers = append(answers, a)
+	}
+	return answers, nil
 }
 
 // served reports whether a key is given to debuggers. Servers that are older than

@@ -147,7 +147,7 @@ packed.dll    -           -           -
 	reasons := "half.pdb/" + guid + "4/half.pdb\n  it failed: PDB-TRUNC\n  next: push it again\n" +
 		"half.pdb/" + guid + "4/half.sym\n  never\n  next: make it\n" +
 		"packed.dll: no key: the dump holds no id of it\n"
-	const sum = "2 of 5 modules have all that a debugger needs; of 12 keys 7 never-seen, 1 failed\n"
+	const sum = "complete: 2 of 5 modules; of 12 keys 7 never-seen, 1 failed\n"
 	if code != ops.ExitFailure || got != rows+reasons+sum || !slices.Equal(*requests, []int{12}) {
 		t.Errorf("find of a dump = %d, %d requests\n%swant 1, one request\n%s", code, len(*requests), got, rows+reasons+sum)
 	}
@@ -196,7 +196,39 @@ func TestFindLargeDump(t *testing.T) {
 	}
 	url, requests := answering(t, table)
 	code, got := runFind(t, file, "--server", url, "--missing")
-	if code != ops.ExitOK || got != "150 of 150 modules have all that a debugger needs; of 450 keys 150 never-seen\n" || !slices.Equal(*requests, []int{200, 200, 50}) {
+	if code != ops.ExitOK || got != "complete: 150 of 150 modules; of 450 keys 150 never-seen\n" || !slices.Equal(*requests, []int{200, 200, 50}) {
 		t.Errorf("find of 150 modules = %d in requests of %v\n%s", code, *requests, got)
+	}
+}
+
+// TestFindOlderServer asks key by key where a server answers no more at a time, and
+// reads answers without words.
+func TestFindOlderServer(t *testing.T) {
+	d := symfiletest.Minidump{Platform: symfiletest.PlatformWindows, Modules: []symfiletest.MinidumpModule{
+		{Name: "app.exe", Code: findCode, Record: rsds(2, "app.pdb")}}}
+	file := filepath.Join(t.TempDir(), "crash.dmp")
+	if err := os.WriteFile(file, d.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := agenttest.New(t, 1)
+	c.Intercept = func(_ *agenttest.Node, w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == "POST" {
+			w.WriteHeader(http.StatusMethodNotAllowed)
+			return true
+		}
+		q := r.URL.Query().Get("q")
+		a := api.FindResponse{Query: q}
+		if strings.HasSuffix(q, ".exe") {
+			a.Found = []api.FoundFile{{Path: "app.exe", Served: true, Candidate: catalog.Candidate{State: catalog.StateGood}}}
+		}
+		_ = json.NewEncoder(w).Encode(a) // a client that is gone is the test's own
+		return true
+	}
+	const want = "MODULE   IMAGE   DEBUG       SYM\napp.exe  served  not-served  not-served\ncomplete: 0 of 1 module\n"
+	if code, got := runFind(t, file, "--server", c.Nodes[0].URL); code != ops.ExitFailure || got != want {
+		t.Errorf("find at an older server = %d\n%swant\n%s", code, got, want)
+	}
+	if code, got := runFind(t, "app.pdb/"+findGUID.String()+"2/app.pdb", "--server", c.Nodes[0].URL); code != ops.ExitFailure || !strings.Contains(got, "nobody has it") {
+		t.Errorf("find of a key at an older server = %d\n%s", code, got)
 	}
 }

@@ -48,7 +48,7 @@ func (rep *findReport) writeModules(w io.Writer) error {
 	for _, k := range rep.keys {
 		rep.writeLack(s, k)
 	}
-	fmt.Fprintf(s, "%d of %s have all that a debugger needs%s\n", rep.summary.Complete, plural(rep.summary.Modules, "module"), rep.counts())
+	fmt.Fprintf(s, "complete: %d of %s%s\n", rep.summary.Complete, plural(rep.summary.Modules, "module"), rep.counts())
 	_, err := io.WriteString(w, agent.Clean(s.String()))
 	return err
 }

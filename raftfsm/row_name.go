@@ -16,7 +16,7 @@ import (
 // every candidate row that says the same, and counts them. Package ids sort by time,
 // so that a name's rows read backwards begin with the newest package.
 type nameRow struct {
-	name string // folded, see indexName
+	name string // folded, see IndexName
 	pkg  catalog.PackageID
 	id   symid.IndexKey // without a name behind the artifact
 }
@@ -46,7 +46,7 @@ func nameOf(k, v []byte) nameRow {
 	r := nameRow{pkg: decodeCandidate(k, n).pkg, id: key}
 	switch symid.Kind(key[0]) {
 	case symid.KindBuildID, symid.KindMachO:
-		r.name = indexName(string(v[8:]))
+		r.name = IndexName(string(v[8:]))
 	default:
 		at := strings.LastIndexFunc(string(key), func(c rune) bool { return c < 0x20 }) // the artifact
 		r.name, r.id = string(key[at+1:]), key[:at+1]
@@ -54,9 +54,9 @@ func nameOf(k, v []byte) nameRow {
 	return r
 }
 
-// indexName returns the name under which a file without a named key is listed: its
-// base name, folded, without what splitting debug data off puts behind it.
-func indexName(base string) string {
+// IndexName returns the name under which Carriers and Waiting know a file whose key has
+// none: its base name, folded, without what splitting debug data off puts behind it.
+func IndexName(base string) string {
 	name := symid.Fold(base)
 	for _, suffix := range []string{".debug", ".dbg"} {
 		if short := strings.TrimSuffix(name, suffix); short != "" && short != name {

@@ -42,7 +42,7 @@ func (f *FSM) Carriers(name string, limit int) ([]Carrier, error) {
 		if b == nil || name == "" || strings.IndexByte(name, 0) >= 0 {
 			return nil
 		}
-		folded := indexName(name)
+		folded := IndexName(name)
 		prefix, seen := namePrefix(folded), map[symid.IndexKey]bool{}
 		c := b.Cursor()
 		k := seekBelow(c, prefix, "")
@@ -167,16 +167,12 @@ func (w *waitingScan) packageOf(tx *bolt.Tx, id []byte) error {
 	for k, v := c.Seek(id); k != nil && bytes.HasPrefix(k, id) && !w.full(); k, v = c.Next() {
 		w.scanned++
 		row := decodeFile(v)
-		if w.names[indexName(symid.BaseName(row.Path))] {
+		if w.names[IndexName(symid.BaseName(row.Path))] {
 			w.found = append(w.found, Waiting{r.Package, fileNo(k), row.Path})
 		}
 	}
 	return nil
 }
-
-// IndexName returns the name under which Carriers and Waiting know a file: its base
-// name, folded, without .debug or .dbg.
-func IndexName(base string) string { return indexName(base) }
 
 // A Removal says when a package was deleted and until when its keys are known, in
 // milliseconds of cluster time from now. KeptMillis is 0 once it is being purged.

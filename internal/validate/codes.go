@@ -43,6 +43,7 @@ var Codes = []Code{
 	{"PE-EMBED", catalog.Error, "the embedded portable PDB is damaged", "Rebuild with DebugType=embedded; obfuscators must rewrite it"},
 	{"PE-CLR", catalog.Error, "the metadata of a managed image is damaged", "Debuggers find no names and types in it: copy it again from the build output, or rebuild it"},
 	{"PE-OVERLAY", catalog.Info, "an image has data after its sections", "Installers and self-extractors have that; a debugger does not read it"},
+	{"PE-DWARF", catalog.Error, "DWARF data of an image is unreadable", "Rebuild; a tool that rewrote the file damaged it"},
 	{"PE-CHECKSUM", catalog.Warning, "the checksum of a driver is wrong", "Windows will refuse to load it: set it after the last change to the file"},
 	{"PE-PACKED", catalog.Warning, "an executable packer was used", "Debuggers see the unpacked image: upload the image before packing, too"},
 	{"PE-ABSPATH", catalog.Info, "an image publishes a path of the build machine", "Link with /PDBALTPATH:%_PDB%, or set PathMap (.NET)"},

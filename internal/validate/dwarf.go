@@ -10,10 +10,13 @@ import (
 )
 
 // walkDWARF walks the debug information of f, reports its faults under code, and
-// notes what it gives. A section that does not unpack ends the walk: the check of
-// compressed sections says so.
+// notes what it gives. An ELF section that does not unpack ends the walk: ELF-COMP
+// says so.
 func (s *subject) walkDWARF(code string, f dwarf.File, suffix string) dwarf.Facts {
-	facts, _ := dwarf.Walk(f, suffix)
+	facts, err := dwarf.Walk(f, suffix)
+	if errors.Is(err, dwarf.ErrCompressed) {
+		s.damaged(code, err)
+	}
 	for _, err := range facts.Faults {
 		s.faultDWARF(code, err)
 	}
@@ -34,6 +37,17 @@ func (s *subject) faultDWARF(code string, err error) {
 		s.addAs(catalog.Warning, code, fe.Off, "%s", faultText(fe))
 	case errors.Is(err, dwarf.ErrDamaged):
 		s.add(code, fe.Off, "%s", faultText(fe))
+	}
+}
+
+// checkDebugFrames reads the call frames that only debuggers use.
+func (s *subject) checkDebugFrames(code string, f dwarf.File) {
+	for _, sec := range f.DebugSections("frame") {
+		n, err := dwarf.DebugFrames(sec, f.ByteOrder())
+		s.faultFrames(code, err)
+		if n > 0 {
+			s.gives(catalog.QualityUnwind)
+		}
 	}
 }
 

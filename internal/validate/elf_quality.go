@@ -25,11 +25,7 @@ func (s *subject) checkQuality(f *elf.File, facts *elfFacts) {
 		s.faultFrames("ELF-DWARF", err)
 		unwind = unwind || n > 0
 	}
-	for _, sec := range f.DebugSections("frame") {
-		n, err := dwarf.DebugFrames(sec, f.Order)
-		s.faultFrames("ELF-DWARF", err)
-		unwind = unwind || n > 0
-	}
+	s.checkDebugFrames("ELF-DWARF", f)
 	if unwind {
 		s.gives(catalog.QualityUnwind)
 	}

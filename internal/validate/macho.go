@@ -174,8 +174,9 @@ func (s *subject) checkSymbols(sl *macho.Slice, dsym bool) bool {
 func (s *subject) checkSliceDebug(sl *macho.Slice) {
 	if err := sl.CheckPacked(); err != nil {
 		s.damaged("MO-DWARF", err)
+	} else {
+		s.walkDWARF("MO-DWARF", sl, "")
 	}
-	s.walkDWARF("MO-DWARF", sl, "")
 	unwind, err := sl.HasUnwind()
 	if unwind {
 		s.gives(catalog.QualityUnwind)

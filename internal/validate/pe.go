@@ -86,6 +86,7 @@ func checkPE(s *subject) {
 		}
 	}
 	s.checkPEChecksum(f)
+	s.checkPEDWARF(f)
 }
 
 var packerSections = map[string]string{

@@ -157,3 +157,17 @@ func TestPEIdentity(t *testing.T) {
 		t.Errorf("references = %+v, want app.pdb and il.pdb", id.Refs)
 	}
 }
+
+// TestPEDWARF damages the version of the only unit.
+func TestPEDWARF(t *testing.T) {
+	good := parserData(t, "pe", "mingw.dll")
+	rep := check(t, file("mingw.dll", good))
+	if hasCode(rep, 0, catalog.Error, "PE-DWARF") || !slices.Contains(rep.Files[0].Quality, catalog.QualityLines) {
+		t.Errorf("found %v, quality %v; want no PE-DWARF, and lines", codes(rep, 0), rep.Files[0].Quality)
+	}
+	bad := bytes.Clone(good)
+	bad[bytes.Index(bad, []byte{4, 0, 0, 0, 0, 0, 4, 1})] = 9
+	if rep := check(t, file("mingw.dll", bad)); !hasCode(rep, 0, catalog.Error, "PE-DWARF") {
+		t.Errorf("found %v, want PE-DWARF", codes(rep, 0))
+	}
+}

@@ -26,7 +26,10 @@ type lineHeader struct {
 // DWARF 5, section 6.2.4; DWARF 2 to 4, the same.
 func (w *walker) lineTables() error {
 	s, ok := w.find("line" + w.suffix)
-	if !ok || len(w.lines) == 0 || s.Unrelocated {
+	if w.suffix != "" && w.index == nil && len(w.lines) == 0 {
+		w.lines = []uint64{0} // nobody names the only table of a .dwo
+	}
+	if !ok || w.facts.Units == 0 || len(w.lines) == 0 || s.Unrelocated {
 		return nil
 	}
 	slices.Sort(w.lines)

@@ -3,6 +3,7 @@ package dwarf
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // A tableForm is one of the sections that version 5 made of contributions with
@@ -13,12 +14,11 @@ type tableForm struct {
 	body    func(w *walker, h *tableHead) error
 }
 
-// What is in location lists is not decoded: compilers put other data between them.
 var tableForms = []tableForm{
 	{"str_offsets", false, (*walker).stringOffsets},
 	{"addr", false, nil},
 	{"rnglists", true, (*walker).rangeLists},
-	{"loclists", true, nil},
+	{"loclists", true, (*walker).locationLists},
 }
 
 // A tableHead is the header of one contribution.
@@ -26,15 +26,18 @@ type tableHead struct {
 	off, end uint64
 	offSize  int
 	addrSize int
+	lists    []uint64 // that the header names, from the start of the section
 }
 
 // tables walks the contributions of the sections that units index. Earlier versions
 // have sections of some of these names without headers, so that nothing can be told
 // where a unit of those was seen.
 func (w *walker) tables() error {
-	if w.oldest < 5 || w.facts.Units == 0 || w.index != nil {
+	if w.oldest < 5 || w.facts.Units == 0 {
 		return nil
 	}
+	slices.Sort(w.locations)
+	w.locations = slices.Compact(w.locations)
 	for _, form := range tableForms {
 		s, ok := w.find(form.name + w.suffix)
 		if !ok || s.Unrelocated {
@@ -107,8 +110,12 @@ func (w *walker) tableHead(form tableForm) (tableHead, error) {
 		return h, w.badTable(h.off, fmt.Sprintf("%d offsets", count), "as many as fit its length")
 	}
 	for range count {
-		if v := r.fixed(offSize); v >= h.end-base {
+		v := r.fixed(offSize)
+		if v >= h.end-base {
 			return h, w.badTable(h.off, fmt.Sprintf("a list at %#x", base+v), fmt.Sprintf("it before the end at %#x", h.end))
+		}
+		if len(h.lists) < maxOffsets {
+			h.lists = append(h.lists, base+v)
 		}
 	}
 	return h, nil
@@ -127,35 +134,78 @@ func (w *walker) stringOffsets(h *tableHead) error {
 	return nil
 }
 
-// rangeOperands says what follows each kind of entry of a range list: L for a LEB128
-// number, A for an address. DWARF 5, section 7.25.
-var rangeOperands = []string{"", "L", "LL", "LL", "LL", "A", "AA", "AL"}
+// What follows each kind of entry of a list: L stands for a LEB128 number, A for an
+// address, X for an expression after its size. DWARF 5, sections 7.25 and 7.29; the
+// last kind of a location is an extension of GCC.
+var (
+	rangeOperands    = []string{"", "L", "LL", "LL", "LL", "A", "AA", "AL"}
+	locationOperands = []string{"", "L", "LLX", "LLX", "LLX", "X", "A", "AAX", "ALX", "LL"}
+)
 
 // rangeLists decodes lists, one after the other, to the end.
 func (w *walker) rangeLists(h *tableHead) error {
-	r := w.in
 	open := false
-	for r.at() < h.end {
-		off := r.at()
-		kind := r.u8()
-		if int(kind) >= len(rangeOperands) {
-			return w.badTable(off, fmt.Sprintf("a range of kind %d", kind), fmt.Sprintf("0 to %d", len(rangeOperands)-1))
+	for w.in.at() < h.end {
+		kind, err := w.listEntry(h, "range", rangeOperands)
+		if err != nil {
+			return err
 		}
-		for _, operand := range rangeOperands[kind] {
-			if operand == 'A' {
-				r.skip(uint64(h.addrSize))
-			} else {
-				r.uleb()
-			}
-		}
-		if open = kind != 0; !r.ok() || r.at() > h.end {
-			return w.badTable(off, fmt.Sprintf("a range that ends at %#x", r.at()), fmt.Sprintf("an end within the table, at %#x", h.end))
-		}
+		open = kind != 0
 	}
 	if open {
 		return w.badTable(h.off, "a last list without end", "an entry of kind 0")
 	}
 	return nil
+}
+
+// locationLists decodes those lists that the header or an entry leads to. Compilers
+// put other data between them.
+func (w *walker) locationLists(h *tableHead) error {
+	r := w.in
+	lists := h.lists
+	for len(w.locations) > 0 && w.locations[0] < h.end {
+		lists = append(lists, w.locations[0])
+		w.locations = w.locations[1:]
+	}
+	slices.Sort(lists)
+	for _, off := range lists {
+		if off < r.at() {
+			continue // inside the list before: the tail of a list can serve as another
+		}
+		r.move(off)
+		for kind := byte(1); kind != 0; {
+			var err error
+			if kind, err = w.listEntry(h, "location", locationOperands); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// listEntry passes over one entry and returns its kind.
+func (w *walker) listEntry(h *tableHead, what string, operands []string) (byte, error) {
+	r := w.in
+	r.fill(ahead)
+	off := r.at()
+	kind := r.u8()
+	if int(kind) >= len(operands) {
+		return kind, w.badTable(off, fmt.Sprintf("a %s of kind %d", what, kind), fmt.Sprintf("0 to %d", len(operands)-1))
+	}
+	for _, operand := range operands[kind] {
+		switch operand {
+		case 'A':
+			r.skip(uint64(h.addrSize))
+		case 'X':
+			r.skip(r.uleb())
+		default:
+			r.uleb()
+		}
+	}
+	if !r.ok() || r.at() > h.end {
+		return kind, w.badTable(off, fmt.Sprintf("a %s that ends at %#x", what, r.at()), fmt.Sprintf("an end within the table, at %#x", h.end))
+	}
+	return kind, nil
 }
 
 // badTable is damage of the contribution at off, or of an entry there.

@@ -34,10 +34,23 @@ func TestTables(t *testing.T) {
 		{"offset outside", "rnglists", table5(8, 0, 1, 0, 0, 0, 9, 0, 0, 0, 0), "damaged a list at"},
 		{"number of offsets", "loclists", table5(8, 0, 9, 0, 0, 0, 9, 0), "damaged 9 offsets"},
 		{"locations", "loclists", table5(8, 0, 0, 0, 0, 0, 0xff, 0xff), "ok"},
+		{"list of locations", "loclists", table5(8, 0, 1, 0, 0, 0, 4, 0, 0, 0, 9, 1, 1, 4, 1, 2, 1, 0x50, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0), "ok"},
+		{"kind of location", "loclists", table5(8, 0, 1, 0, 0, 0, 4, 0, 0, 0, 10), "damaged a location of kind 10"},
+		{"cut location", "loclists", table5(8, 0, 1, 0, 0, 0, 4, 0, 0, 0, 5, 9, 0), "damaged a location that ends at"},
 	} {
 		got, err := dwarf.Walk(file(unit5(1, nil, 1), plain).with(tt.section, tt.b), "")
 		expect(t, tt.name, outcome(got, err), tt.want)
 		got, err = dwarf.Walk(file(slices.Concat(unit5(1, nil, 1), unit4(1)), plain).with(tt.section, tt.b), "")
 		expect(t, tt.name+" beside version 4", outcome(got, err), "ok")
 	}
+}
+
+// TestLocations follows an entry to a list behind other data.
+func TestLocations(t *testing.T) {
+	abbrev := append(declare(1, 0x11, 0, 2, 0x17), 0)
+	f := file(unit5(1, nil, 1, 14, 0, 0, 0), abbrev)
+	got, err := dwarf.Walk(f.with("loclists", table5(8, 0, 0, 0, 0, 0, 0xff, 0xff, 5, 1, 0x50, 0)), "")
+	expect(t, "location", outcome(got, err), "ok")
+	got, err = dwarf.Walk(f.with("loclists", table5(8, 0, 0, 0, 0, 0, 0xff, 0xff, 0xfe, 1, 0x50, 0)), "")
+	expect(t, "kind", outcome(got, err), "damaged a location of kind 254")
 }

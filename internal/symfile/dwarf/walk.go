@@ -16,16 +16,17 @@ type walker struct {
 	look   bool // only the root of the first unit
 	facts  Facts
 
-	section Section
-	types   bool // the section is .debug_types
-	in      *reader
-	abbrevs *abbrevs
-	index   []contribution // of a package, in the order of the units
-	limits  [targets]limit
-	unknown map[uint32]bool // forms that were reported
-	lost    bool            // a value of such a form was met, whose end is not known
-	lines   []uint64        // line tables that units name
-	oldest  uint16          // version of any unit
+	section   Section
+	types     bool // the section is .debug_types
+	in        *reader
+	abbrevs   *abbrevs
+	index     []contribution // of a package, in the order of the units
+	limits    [targets]limit
+	unknown   map[uint32]bool // forms that were reported
+	lost      bool            // a value of such a form was met, whose end is not known
+	lines     []uint64        // line tables that units name
+	locations []uint64        // location lists that entries name, of version 5
+	oldest    uint16          // version of any unit
 }
 
 // A limit is where offsets into a section must stay below. It is 0 for a section
@@ -263,8 +264,11 @@ func (w *walker) value(u *unit, o op, off uint64) error {
 		r.skip(n)
 	case opTarget:
 		v := r.fixed(int(o.n))
-		if o.to == toLine {
+		switch {
+		case o.to == toLine:
 			w.noteLine(v, o.n)
+		case o.to == toLoclists && o.attr != attrLoclistsBase && len(w.locations) < maxOffsets:
+			w.locations = append(w.locations, v)
 		}
 		if l := &w.limits[o.to]; v >= l.end {
 			return w.beyond(l, o, v, off)

@@ -47,7 +47,10 @@ func checkWasm(s *subject) {
 		s.add("WASM-NOID", 0, "its build id is %d zero bytes", len(m.BuildIDs[0]))
 	}
 	s.walkDWARF("WASM-DWARF", m, "")
-	if m.Names {
+	if m.NamesNote != nil {
+		s.damaged("WASM-NODBG", m.NamesNote)
+	}
+	if m.Names && m.NamesNote == nil {
 		s.gives(catalog.QualityPublic)
 	}
 	if !m.DebugInfo && !m.Names && !m.External {

@@ -40,6 +40,7 @@ type Module struct {
 	External    bool            // external_debug_info: DWARF is in another file
 	SourceMap   bool            // sourceMappingURL
 	BuildIDNote error           // why a build_id section was not understood; wraps ErrHeader
+	NamesNote   error           // why the name section cannot be read; wraps ErrHeader
 
 	r     io.ReaderAt
 	debug []debugSection
@@ -139,6 +140,9 @@ func (m *Module) custom(r io.ReaderAt, name string, off, end int64) {
 		m.DebugInfo = m.DebugInfo || end > off
 	case "name":
 		m.Names = m.Names || end > off
+		if m.NamesNote == nil {
+			m.NamesNote = subsections(r, off, end)
+		}
 	case "external_debug_info":
 		m.External = true
 	case "sourceMappingURL":
@@ -148,6 +152,24 @@ func (m *Module) custom(r io.ReaderAt, name string, off, end int64) {
 			m.buildID(r, off, end)
 		}
 	}
+}
+
+// subsections walks the name section: an id, a size and so many bytes each, up to its
+// end. Appendix 7.4.1 of the specification.
+func subsections(r io.ReaderAt, off, end int64) error {
+	for off < end {
+		b, err := symfile.Read(r, end, off, min(6, end-off), "name section", ErrHeader)
+		if err != nil {
+			return err
+		}
+		size, n, ok := uleb32(b[1:])
+		body := off + 1 + int64(n)
+		if !ok || int64(size) > end-body {
+			return damaged(off, "subsection of the name section", fmt.Sprintf("%d bytes", size), fmt.Sprintf("it to end before %#x", end))
+		}
+		off = body + int64(size)
+	}
+	return nil
 }
 
 // buildID reads the id. LLVM writes a length first, some post-link tools write

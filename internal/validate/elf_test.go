@@ -218,6 +218,7 @@ func TestELFQuality(t *testing.T) {
 		"tiny.stripped": "[unwind]",
 		"tiny.symtab":   "[public unwind]",
 		"tiny.mini":     "[public unwind]",
+		"tiny.ko":       "[public lines types unwind]",
 		"split5.so":     "[public lines unwind]",
 		"split5.dwo":    "[public types]",
 	} {

@@ -105,7 +105,7 @@ func TestCompressionOfFixtures(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, name := range []string{"tiny.so", "tiny.zlib.debug", "tiny.zlib-gnu.debug", "tiny.zstd.debug", "tiny.mips", "split4.so", "split5.dwp", "alt.so", "tiny.stripped"} {
+	for _, name := range []string{"tiny.so", "tiny.zlib.debug", "tiny.zlib-gnu.debug", "tiny.zstd.debug", "tiny.mips", "split4.so", "split5.dwp", "alt.so", "tiny.stripped", "tiny.mini", "tiny.ko"} {
 		f.Add(fixture(f, name))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -123,6 +123,8 @@ func FuzzParse(f *testing.F) {
 		file.Object()
 		file.Executable()
 		file.LTOBytes()
+		file.HasFunctions()
+		file.Mini()
 		for _, suffix := range []string{"", ".dwo"} {
 			if u, err := dwarf.Walk(file, suffix); err == nil && u.Units == 0 && len(u.Faults) == 0 && len(file.DebugSections("info"+suffix)) > 0 {
 				t.Fatal("no units and no fault")

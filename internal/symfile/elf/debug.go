@@ -35,24 +35,34 @@ func (f *File) FrameSection() (dwarf.Section, bool) {
 	return f.debugSection(s), true
 }
 
+// debugSection describes a section as a debugger sees it: unpacked, and relocated where
+// the file is relocatable and its relocations are of the simple kinds.
 func (f *File) debugSection(s *Section) dwarf.Section {
-	d := dwarf.Section{Name: s.Name, Unrelocated: f.unrelocated(s), Open: func() (io.ReadCloser, error) {
+	d := dwarf.Section{Name: s.Name, Open: func() (io.ReadCloser, error) {
 		r, _, err := f.Open(s)
 		return r, err
 	}}
 	if !s.Compressed() {
 		raw := f.Raw(s)
 		d.Size, d.At = uint64(raw.Size()), raw
-		return d
-	}
-	p, err := f.packing(s)
-	if d.Size = p.unpacked; err != nil {
+	} else if p, err := f.packing(s); err == nil {
+		d.Size = p.unpacked
+	} else {
 		d.Size = maxUnpacked // Open says what is wrong; nobody should miss bytes before that
 	}
+	relas := f.relas(s)
+	switch {
+	case relas == nil:
+	case !f.sorted(relas):
+		d.Unrelocated = true
+	default:
+		d.At, d.Open = nil, func() (io.ReadCloser, error) {
+			r, _, err := f.Open(s)
+			if err != nil {
+				return nil, err
+			}
+			return f.relocated(r, relas), nil
+		}
+	}
 	return d
-}
-
-// unrelocated reports whether the linker would still have filled in offsets of s.
-func (f *File) unrelocated(s *Section) bool {
-	return f.Type == TypeRel && (f.content(".rela"+s.Name, ".rel"+s.Name) != nil)
 }

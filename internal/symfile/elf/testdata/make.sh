@@ -24,6 +24,9 @@ objcopy --only-keep-debug tiny.symtab mini
 xz -k --check=crc32 mini
 strip -o tiny.mini tiny.so
 objcopy --add-section .gnu_debugdata=mini.xz tiny.mini
+printf 'static const char info[] __attribute__((used, section(".modinfo"))) = "license=x"; int other(int v) { return v; }' >other.c
+for f in tiny other; do gcc -g -O1 -ffile-prefix-map=$PWD=/src -fno-asynchronous-unwind-tables -c $f.c; done
+ld -r --build-id=sha1 other.o tiny.o -o tiny.ko
 gcc $LD -O2 $SRC -o alt.so
 objcopy --add-section .gnu_debugaltlink=link alt.so
-rm -f split5.o split4.o bare note link mini mini.xz
+rm -f split5.o split4.o bare note link mini mini.xz other.c other.o tiny.o

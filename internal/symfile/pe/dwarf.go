@@ -22,7 +22,7 @@ func (f *File) DebugSections(name string) []dwarf.Section {
 		if s.Name != ".debug_"+name && !packed || s.End() == 0 || s.End() > f.size {
 			continue
 		}
-		r := f.stored(s)
+		r := f.Content(s)
 		if r.Size() == 0 {
 			continue
 		}
@@ -35,13 +35,4 @@ func (f *File) DebugSections(name string) []dwarf.Section {
 		all = append(all, d)
 	}
 	return all
-}
-
-// stored returns the bytes of a section without what pads it to whole file blocks.
-func (f *File) stored(s *Section) *io.SectionReader {
-	n := int64(s.RawSize)
-	if s.VirtualSize > 0 {
-		n = min(n, int64(s.VirtualSize))
-	}
-	return io.NewSectionReader(f.r, int64(s.RawOffset), n)
 }

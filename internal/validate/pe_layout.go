@@ -66,11 +66,4 @@ func (s *subject) givesPE(f *pe.File) {
 	if f.SymbolCount > 0 && f.SymbolsEnd() <= s.size {
 		s.gives(catalog.QualityPublic)
 	}
-	if f.HasDWARF() {
-		s.gives(catalog.QualityPublic)
-		s.gives(catalog.QualityTypes)
-	}
-	if f.HasContent(".debug_line", ".zdebug_line") {
-		s.gives(catalog.QualityLines)
-	}
 }

@@ -45,6 +45,7 @@ const (
 	LFSPointer
 	Minidump
 	Markup       // HTML, XML or JSON
+	BitcodeMap   // BCSymbolMap: names that were taken out of bitcode
 	LinkerScript // text that ld reads in place of a shared object
 	SymbolIndex  // symbol_index.json; by its name, since JSON says nothing of itself
 )
@@ -82,6 +83,7 @@ var magics = []struct {
 	{"NB02", BareCodeView}, {"NB05", BareCodeView}, {"NB07", BareCodeView}, {"NB08", BareCodeView},
 	{"NB09", BareCodeView}, {"NB10", BareCodeView}, {"NB11", BareCodeView},
 	{"BC\xc0\xde", Bitcode},
+	{"BCSymbolMap Version:", BitcodeMap},
 	{"MSCF\x00\x00\x00\x00", Cabinet},
 	{"SZDD\x88\xf0\x27\x33", SZDD}, {"KWAJ\x88\xf0\x27\xd1", SZDD},
 	{"\x1f\x8b", Gzip}, {"\x28\xb5\x2f\xfd", Zstd}, {"\xfd7zXZ\x00", XZ}, {"BZh", Bzip2},

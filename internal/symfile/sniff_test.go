@@ -69,6 +69,7 @@ func TestSniff(t *testing.T) {
 		{"gzip", []byte("\x1f\x8b\x08"), symfile.Gzip},
 		{"cabinet", []byte("MSCF\x00\x00\x00\x00"), symfile.Cabinet},
 		{"LFS", []byte("version https://git-lfs.github.com/spec/v1\r\n"), symfile.LFSPointer},
+		{"bitcode symbol map", []byte("BCSymbolMap Version: 2.0\n_main\n"), symfile.BitcodeMap},
 		{"minidump", []byte("MDMP\x93\xa7"), symfile.Minidump},
 		{"HTML", []byte("\xef\xbb\xbf \r\n<!doctype html>"), symfile.Markup},
 		{"linker script", []byte("/* GNU ld script\n*/\nOUTPUT_FORMAT(elf64-x86-64)"), symfile.LinkerScript},

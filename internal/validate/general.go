@@ -175,13 +175,32 @@ func (s *subject) checkDisguise() {
 		s.addAs(sev("GEN-UNKNOWN"), "GEN-UNKNOWN", 0, "a 16-bit or DOS program, which no current debugger asks for")
 	case symfile.MonoMDB:
 		s.addAs(sev("GEN-UNKNOWN"), "GEN-UNKNOWN", 0, "a Mono .mdb, which no debugger asks a server for; emit portable PDBs instead")
+	case symfile.BitcodeMap:
+		s.addAs(sev("GEN-UNKNOWN"), "GEN-UNKNOWN", 0, "a symbol map of bitcode, which no debugger asks a server for; dsymutil --symbol-map puts its names into the dSYM")
 	default:
+		if perfMap(s.name) {
+			s.addAs(sev("GEN-UNKNOWN"), "GEN-UNKNOWN", 0, "a map of compiled code for perf, which reads it on the machine where the program ran; no debugger asks a server for it")
+			return
+		}
 		if off := s.firstNonZero(); off == s.size {
 			s.addAs(sev("GEN-ZEROS"), "GEN-ZEROS", 0, "%d bytes, all zero", s.size)
 			return
 		}
 		s.addAs(sev("GEN-UNKNOWN"), "GEN-UNKNOWN", 0, "not a symbol or executable format: it starts with %s", hex.EncodeToString(head[:min(len(head), 16)]))
 	}
+}
+
+// perfMap reports whether name is that of a map which runtimes write for perf:
+// perf-PID.map, perfinfo-PID.map, and .r2rmap of precompiled .NET code.
+func perfMap(name string) bool {
+	name = symid.Fold(name)
+	for _, prefix := range []string{"perf-", "perfinfo-"} {
+		if pid, ok := strings.CutPrefix(name, prefix); ok && strings.HasSuffix(pid, ".map") {
+			pid = strings.TrimSuffix(pid, ".map")
+			return pid != "" && strings.Trim(pid, "0123456789") == ""
+		}
+	}
+	return path.Ext(name) == ".r2rmap"
 }
 
 // describeMarkup names a page by its title.

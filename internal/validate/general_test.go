@@ -60,6 +60,26 @@ func TestGeneralChecks(t *testing.T) {
 	}
 }
 
+// TestMaps wants maps of names that are for other tools passed over by a scan, and
+// explained to who names one.
+func TestMaps(t *testing.T) {
+	for _, tt := range []struct{ path, in, text string }{
+		{"BCSymbolMaps/4C4C44A6-5565-5314-4A17-27565C1B60D2.bcsymbolmap", "BCSymbolMap Version: 2.0\n_main\n", "dsymutil --symbol-map"},
+		{"perf-1234.map", "7f0000001000 20 void [x] A::B()\n", "on the machine where the program ran"},
+		{"System.Private.CoreLib.ni.r2rmap", "FFFFFFFF 00 0123\n", "map of compiled code"},
+	} {
+		f := file(tt.path, []byte(tt.in))
+		if rep := check(t, f); rep.Verdict != catalog.Good || len(rep.Ignored) != 1 {
+			t.Errorf("%s: verdict %s, ignored %v; want it ignored", tt.path, rep.Verdict, rep.Ignored)
+		}
+		f.Explicit = true
+		rep := check(t, f)
+		if !hasCode(rep, 0, catalog.Error, "GEN-UNKNOWN") || !strings.Contains(rep.Files[0].Findings[0].Message, tt.text) {
+			t.Errorf("%s, named: findings %+v, want GEN-UNKNOWN with %q", tt.path, rep.Files[0].Findings, tt.text)
+		}
+	}
+}
+
 // A scan passes over what cannot be meant; a name, or a person, makes it an error.
 func TestIgnored(t *testing.T) {
 	coff := make([]byte, 100)

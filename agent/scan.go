@@ -75,8 +75,8 @@ func (f *File) subject(no int) validate.File {
 // are empty, missing or hold nothing to push are an ErrUsage. workers bounds the
 // files read at once; 0 means the number of CPUs, at most 8.
 //
-// An archive is replaced by its members, which dir keeps: the files must not be
-// used once it is closed.
+// An archive is replaced by its members, and a managed image is followed by the
+// portable PDB inside it; dir keeps both: the files must not be used once it is closed.
 func Scan(ctx context.Context, paths []string, dir *spool.Dir, workers int, report Reporter) ([]File, error) {
 	all, err := walk(paths, report)
 	if err != nil {
@@ -104,6 +104,9 @@ func Scan(ctx context.Context, paths []string, dir *spool.Dir, workers int, repo
 		return nil, err
 	}
 	s.replaceArchives()
+	if err := s.addEmbedded(ctx); err != nil {
+		return nil, err
+	}
 	return s.files, s.summary(paths)
 }
 

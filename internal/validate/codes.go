@@ -59,6 +59,7 @@ var Codes = []Code{
 	{"PDB-SYMS", catalog.Error, "the symbol records of a PDB are damaged", "Debuggers miss functions, or refuse the file: rebuild it, or copy it again from the link step"},
 	{"PDB-LINES", catalog.Error, "the line numbers of a PDB are damaged", "Debuggers find no source lines: rebuild it, or copy it again from the link step"},
 	{"PDB-COMPILER", catalog.Error, "the PDB is one the compiler writes", "Debuggers never request it: upload the PDB written by the linker"},
+	{"PDB-MSFZ", catalog.Error, "a PDB is compressed (MSFZ)", "Few debuggers read that, and symkeep compresses by itself: link without /pdbcompress, or convert it with pdbconv"},
 	{"PDB-AGE", catalog.Warning, "the two ages of a PDB differ", "Normal after source indexing"},
 	{"PDB-FASTLINK", catalog.Error, "a PDB was linked with /DEBUG:FASTLINK", "Its symbols stay in .obj files of the build machine: link with /DEBUG:FULL, or convert with mspdbcmf"},
 	{"PDB-STRIPPED", catalog.Warning, "a PDB holds public symbols only", "It gives function names, but no lines, locals or types: upload the private one to an internal server"},

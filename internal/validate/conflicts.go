@@ -35,8 +35,12 @@ func checkConflicts(p *pkg) error {
 				s.addDuplicate(same)
 				told[[2]*subject{same, s}] = true
 			case same == nil && other != nil && !told[[2]*subject{other, s}]:
-				s.add("GEN-CONFLICT", 0, "key %s has other content in %s (%d bytes, sha256 %s; here %d bytes, sha256 %s)",
-					keyPath(k.Key), other.Path, other.size, other.SHA256, s.size, digest)
+				hint, err := p.twinHint(other, s)
+				if err != nil {
+					return err
+				}
+				s.add("GEN-CONFLICT", 0, "key %s has other content in %s (%d bytes, sha256 %s; here %d bytes, sha256 %s)%s",
+					keyPath(k.Key), other.Path, other.size, other.SHA256, s.size, digest, hint)
 				told[[2]*subject{other, s}] = true
 			}
 			if same == nil {

@@ -26,5 +26,13 @@ func checkDBG(s *subject) {
 		s.damaged("DBG-HDR", err)
 		return
 	}
+	for _, t := range f.Types {
+		switch t {
+		case dbg.TypeCOFF, dbg.TypeCodeView:
+			s.gives(catalog.QualityPublic)
+		case dbg.TypeFPO:
+			s.gives(catalog.QualityUnwind)
+		}
+	}
 	s.add("DBG-OLD", 0, "holds debug data for the image %s", f.ID)
 }

@@ -25,6 +25,7 @@ var formats = map[symfile.Format]format{
 	symfile.PE:       {identifyPE, checkPE},
 	symfile.PDB7:     {identifyPDB, checkPDB},
 	symfile.PDB2:     {identifyPDB2, checkPDB2},
+	symfile.MSFZ:     {identifyMSFZ, checkMSFZ},
 	symfile.Metadata: {identifyPortablePDB, checkPortablePDB},
 	symfile.ELF:      {identifyELF, checkELF},
 	symfile.MachO:    {identifyMachO, checkMachO},

@@ -250,7 +250,7 @@ func (s *subject) firstNonZero() int64 {
 var formatNames = map[symfile.Format]string{
 	symfile.ObjectCOFF: "a COFF object or import object", symfile.Archive: "a static or import library", symfile.Bitcode: "LLVM bitcode",
 	symfile.LinkerScript: "a linker script",
-	symfile.Minidump:     "minidump", symfile.MSFZ: "MSFZ", symfile.Cabinet: "cabinet", symfile.SZDD: "MS compress", symfile.Gzip: "gzip",
+	symfile.Minidump:     "minidump", symfile.Cabinet: "cabinet", symfile.SZDD: "MS compress", symfile.Gzip: "gzip",
 	symfile.Zstd: "zstd", symfile.XZ: "xz", symfile.Bzip2: "bzip2", symfile.Deb: "Debian package", symfile.RPM: "RPM package",
 	symfile.ELF: "an ELF object", symfile.MachO: "a Mach-O object", symfile.FatMachO: "a Mach-O object",
 	symfile.Zip: "zip", symfile.SevenZip: "7z", symfile.Tar: "tar",

@@ -114,7 +114,7 @@ func classOf(f symfile.Format) (Class, catalog.FileKind) {
 	switch f {
 	case symfile.PE:
 		return ClassSymbol, catalog.KindPE
-	case symfile.PDB7, symfile.PDB2, symfile.MangledPDB:
+	case symfile.PDB7, symfile.PDB2, symfile.MSFZ, symfile.MangledPDB:
 		return ClassSymbol, catalog.KindPDB
 	case symfile.Metadata:
 		return ClassSymbol, catalog.KindPortablePDB
@@ -132,7 +132,7 @@ func classOf(f symfile.Format) (Class, catalog.FileKind) {
 		return ClassObject, catalog.KindUnknown
 	case symfile.Minidump:
 		return ClassDump, catalog.KindUnknown
-	case symfile.MSFZ, symfile.Cabinet, symfile.SZDD, symfile.Gzip, symfile.Zstd, symfile.XZ, symfile.Bzip2:
+	case symfile.Cabinet, symfile.SZDD, symfile.Gzip, symfile.Zstd, symfile.XZ, symfile.Bzip2:
 		return ClassCompressed, catalog.KindContainer
 	case symfile.Deb, symfile.RPM, symfile.Zip, symfile.SevenZip, symfile.Tar:
 		return ClassContainer, catalog.KindContainer

@@ -1,6 +1,7 @@
 package validate_test
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"slices"
 	"strings"
@@ -98,6 +99,45 @@ func TestAliasKey(t *testing.T) {
 	rep = check(t, file("app.exe", peOf(symfiletest.CodeView{GUID: guid, Age: 1, Path: "..:"})), file("app.pdb", pdbOf(guid, 1)))
 	if got := paths(rep, 1); len(got) != 1 {
 		t.Errorf("keys = %v, want only its own", got)
+	}
+}
+
+// Two files of one key are a conflict; where only signing or indexing lies between
+// them, the finding says which to push.
+func TestTwins(t *testing.T) {
+	signed := goodPE
+	signed.Certificate, signed.CheckSum = make([]byte, 64), 0x1234
+	resigned := signed
+	resigned.Certificate = bytes.Repeat([]byte{1}, 128)
+	patched := signed.Bytes()
+	patched[symfiletest.PETextOff] = 0x90
+	indexed := goodPDB
+	indexed.Named, indexed.InfoAge = []string{"srcsrv"}, 2
+	other := indexed
+	other.Modules = []symfiletest.Module{{Name: "b.obj", Symbols: 64, Lines: true}}
+	for _, tt := range []struct {
+		name string
+		file string
+		a, b []byte
+		hint string
+	}{
+		{"signed", "app.exe", goodPE.Bytes(), signed.Bytes(), "push the signed one alone"},
+		{"signed twice", "app.exe", signed.Bytes(), resigned.Bytes(), "signature and checksum only"},
+		{"signed and patched", "app.exe", goodPE.Bytes(), patched, ""},
+		{"indexed", "app.pdb", indexed.Bytes(), goodPDB.Bytes(), "push the indexed one alone"},
+		{"indexed and another", "app.pdb", goodPDB.Bytes(), other.Bytes(), ""},
+		{"two others", "app.pdb", pdbOf(guid, 1), edited(pdbOf(guid, 1), 50, 1), ""},
+	} {
+		rep := check(t, file(tt.file, tt.a), file("x/"+tt.file, tt.b))
+		var messages []string
+		for _, f := range rep.Files[1].Findings {
+			if f.Code == "GEN-CONFLICT" && f.Severity == catalog.Error {
+				messages = append(messages, f.Message)
+			}
+		}
+		if len(messages) != 1 || !strings.Contains(messages[0], tt.hint) || tt.hint == "" && strings.Contains(messages[0], "alone") {
+			t.Errorf("%s: conflicts %q, want one with the hint %q", tt.name, messages, tt.hint)
+		}
 	}
 }
 

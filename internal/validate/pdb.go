@@ -126,3 +126,12 @@ func checkPDB2(s *subject) {
 	s.addAs(catalog.Warning, "PDB-V2", 0, "the VC6 format, which current debuggers do not read")
 	s.facts = &pdbFacts{v2: &v}
 }
+
+// identifyMSFZ gives no keys: the identity is inside the compressed part.
+func identifyMSFZ(io.ReaderAt, int64, string) Identity {
+	return Identity{Class: ClassSymbol, Kind: catalog.KindPDB}
+}
+
+func checkMSFZ(s *subject) {
+	s.add("PDB-MSFZ", 0, "a PDB in an MSFZ container, wanted one that is not compressed")
+}

@@ -63,6 +63,7 @@ func TestPDBChecks(t *testing.T) {
 		{"incremental", with(func(p *symfiletest.PDB) { p.Flags = 1 }), "warning PDB-INCR"},
 		{"unused blocks", with(func(p *symfiletest.PDB) { p.Unused = 100 }), "warning PDB-BLOAT"},
 		{"PDB 2.0", symfiletest.PDB2(0x37a8f40e, 2), "warning PDB-V2"},
+		{"MSFZ", []byte("Microsoft MSFZ Container\r\n\x1aALD\x00\x00" + strings.Repeat("x", 100)), "error PDB-MSFZ"},
 		{"PDB 2.0, damaged", symfiletest.PDB2(0x37a8f40e, 2)[:2000], "error PDB-V2"},
 		{"portable", symfiletest.PortablePDB{GUID: guid, Methods: 1, SourceLink: true}.Bytes(), ""},
 		{"portable, cut", symfiletest.PortablePDB{GUID: guid}.Bytes()[:150], "error PPDB-TRUNC"},
@@ -99,6 +100,17 @@ func TestPDBModuleMessage(t *testing.T) {
 		if !strings.Contains(msg, want) {
 			t.Errorf("message %q lacks %q", msg, want)
 		}
+	}
+}
+
+// A PDB of types is an error; its keys are those that symbol stores and clients use.
+func TestPDBOfTypes(t *testing.T) {
+	p := goodPDB
+	p.NoDBI, p.InfoAge = true, 3
+	rep := check(t, file("vc140.pdb", p.Bytes()))
+	want := []string{"vc140.pdb/" + guid.String() + "3/vc140.pdb", "vc140.pdb/" + symid.Fold(guid.String()) + "/vc140.pdb"}
+	if got := paths(rep, 0); !slices.Equal(got, want) || !hasCode(rep, 0, catalog.Error, "PDB-COMPILER") {
+		t.Errorf("keys %v, findings %v; want %v and PDB-COMPILER", got, codes(rep, 0), want)
 	}
 }
 

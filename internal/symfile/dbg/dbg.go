@@ -31,7 +31,15 @@ type File struct {
 	Machine uint16
 	ID      symid.CodeID // of the image
 	Entries int          // of the debug directory
+	Types   []uint32     // of each entry
 }
+
+// Types of entries that tell something. Source: winnt.h, IMAGE_DEBUG_TYPE_*.
+const (
+	TypeCOFF     = 1
+	TypeCodeView = 2
+	TypeFPO      = 3
+)
 
 // Parse reads r, which holds size bytes: header, section table, exported names and
 // debug directory must fit, and what the directory points to as well. Errors wrap
@@ -58,11 +66,12 @@ func Parse(r io.ReaderAt, size int64) (*File, error) {
 	case directory%directoryLen != 0 || directory > 1<<20:
 		return nil, damaged(32, "size of the debug directory", fmt.Sprint(directory), "a multiple of 28 below 1 MiB")
 	}
-	return f, entries(r, off, directory, size)
+	return f, f.readEntries(r, off, directory, size)
 }
 
-// entries checks that the data of every directory entry lies in the file.
-func entries(r io.ReaderAt, off, length, size int64) error {
+// readEntries notes the type of every directory entry and checks that its data lies in
+// the file.
+func (f *File) readEntries(r io.ReaderAt, off, length, size int64) error {
 	b, err := symfile.Read(r, size, off, length, "debug directory", ErrHeader)
 	if err != nil {
 		return err
@@ -73,6 +82,7 @@ func entries(r io.ReaderAt, off, length, size int64) error {
 			return damaged(off+int64(i)*directoryLen, fmt.Sprintf("debug directory entry %d", i), fmt.Sprintf("data that ends at %#x", at+n),
 				fmt.Sprintf("it inside the %#x bytes of the file", size))
 		}
+		f.Types = append(f.Types, binary.LittleEndian.Uint32(b[12:]))
 		b = b[directoryLen:]
 	}
 	return nil

@@ -19,6 +19,7 @@ func build(sections, names uint32) []byte {
 	}
 	b = append(b, make([]byte, 40*sections+names)...)
 	entry := make([]byte, 28)
+	le.PutUint32(entry[12:], dbg.TypeFPO)
 	le.PutUint32(entry[16:], 4)
 	le.PutUint32(entry[24:], uint32(len(b)+28))
 	return append(append(b, entry...), "data"...)
@@ -27,7 +28,7 @@ func build(sections, names uint32) []byte {
 func TestParse(t *testing.T) {
 	b := build(2, 5)
 	f, err := dbg.Parse(bytes.NewReader(b), int64(len(b)))
-	if err != nil || f.ID.String() != "3D6DFE005000" || f.Arch() != "x86" || f.Entries != 1 {
+	if err != nil || f.ID.String() != "3D6DFE005000" || f.Arch() != "x86" || f.Entries != 1 || f.Types[0] != dbg.TypeFPO {
 		t.Fatalf("Parse = %+v, %v, want 3D6DFE005000 for x86", f, err)
 	}
 	for n := range len(b) {

@@ -79,6 +79,16 @@ func (p v2Pages) read(list []byte, n int64) ([]byte, error) {
 	return out, nil
 }
 
+// checkPages wants the pages of stream i, u16 each, to lie in the file.
+func (p v2Pages) checkPages(list []byte, i int) error {
+	for ; len(list) > 0; list = list[2:] {
+		if no := int64(le.Uint16(list)); no == 0 || no >= p.pages {
+			return bad(ErrV2, 0, fmt.Sprintf("page of stream %d in the directory", i), fmt.Sprint(no), fmt.Sprintf("1 to %d", p.pages-1))
+		}
+	}
+	return nil
+}
+
 // identity walks the directory: a count, sizes, then the page lists of all streams.
 func (p v2Pages) identity(root []byte) (V2, error) {
 	count := int(le.Uint16(root))
@@ -95,6 +105,9 @@ func (p v2Pages) identity(root []byte) (V2, error) {
 		end := int64(at) + 2*p.count(n)
 		if end > int64(len(root)) {
 			return V2{}, bad(ErrV2, int64(4+8*i), fmt.Sprintf("size of stream %d in the directory", i), fmt.Sprint(n), "pages listed in the directory")
+		}
+		if err := p.checkPages(root[at:end], i); err != nil {
+			return V2{}, err
 		}
 		if i == streamInfo {
 			var err error

@@ -213,7 +213,7 @@ func TestOpenV2(t *testing.T) {
 	if err != nil || v.Signature != 0x37a8f40e || v.Age != 2 {
 		t.Errorf("OpenV2 = %+v, %v; want 37a8f40e-2", v, err)
 	}
-	for name, off := range map[string]int{"magic": 40, "page size": 44, "pages": 51, "directory size": 55, "directory page": 61, "streams": 2049, "stream page": 2048 + 21} {
+	for name, off := range map[string]int{"magic": 40, "page size": 44, "pages": 51, "directory size": 55, "directory page": 61, "streams": 2049, "stream page": 2048 + 21, "page past the end": 2048 + 20} {
 		x := bytes.Clone(b)
 		x[off] ^= 0x7f
 		if _, err := pdb.OpenV2(bytes.NewReader(x), int64(len(x))); !errors.Is(err, pdb.ErrV2) {

@@ -270,6 +270,15 @@ func (f *File) offset(rva, n uint32) (int64, bool) {
 	return 0, false
 }
 
+// DirOff returns where in the file the row of data directory i stands.
+func (f *File) DirOff(i int) int64 {
+	rows := int64(96)
+	if f.PE32Plus {
+		rows = 112
+	}
+	return f.HeaderOff + 24 + rows + 8*int64(i)
+}
+
 // Certificate returns where the signatures lie, and false if the image has none.
 // The end may lie past that of the file.
 func (f *File) Certificate() (off, end int64, ok bool) {

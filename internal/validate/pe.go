@@ -71,6 +71,7 @@ func checkPE(s *subject) {
 	s.checkPEHeader(f)
 	s.checkPETruncated(f)
 	s.checkPELayout(f)
+	s.checkPETables(f)
 	s.checkPEManaged(f)
 	s.givesPE(f)
 	facts := &peFacts{}

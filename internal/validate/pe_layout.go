@@ -13,17 +13,16 @@ import (
 // whole file block, in bytes.
 const overlayFrom = 512
 
-// checkPELayout looks at where sections and tables lie, in memory and in the file.
+// checkPELayout looks at where sections and what they hold lie, in memory and in the
+// file.
 func (s *subject) checkPELayout(f *pe.File) {
 	if first, second, ok := f.Overlap(); ok {
 		s.add("PE-HDR", f.HeaderOff, "section %s begins at %#x, wanted %#x or above, the end of section %s: no loader takes it", quote(second.Name), second.VirtualAddress, int64(first.VirtualAddress)+int64(first.VirtualSize), quote(first.Name))
 	}
-	if end := f.SymbolsEnd(); end > s.size {
-		sev := catalog.Warning // of a symbol table that nothing needs, or a stripping tool left behind
-		if f.HasDWARF() {
-			sev = catalog.Error
+	for i, d := range f.Dirs {
+		if i != pe.DirCertificate && d.Size != 0 && d.RVA >= f.SizeOfImage {
+			s.add("PE-HDR", f.DirOff(i), "data directory %d at %#x: found %#x, wanted an address below SizeOfImage %#x", i, f.DirOff(i), d.RVA, f.SizeOfImage)
 		}
-		s.addAs(sev, "PE-TRUNC", s.size, "ends at %d but its symbol and string tables at %#x need %d bytes", s.size, f.SymbolsOff, end)
 	}
 	end := max(f.SectionsEnd(), f.SymbolsEnd())
 	if off, last, ok := f.Certificate(); ok {
@@ -35,6 +34,22 @@ func (s *subject) checkPELayout(f *pe.File) {
 	if extra := s.size - end; extra >= overlayFrom {
 		s.add("PE-OVERLAY", end, "%d bytes after its last section", extra)
 	}
+}
+
+// checkPETables reads the symbol table and the unwind table. Images of tools that need
+// the first for the names of their sections have it whole; others may have kept fields
+// of it that mean nothing.
+func (s *subject) checkPETables(f *pe.File) {
+	sev := catalog.Warning
+	if f.LongNames() {
+		sev = catalog.Error
+	}
+	if end := f.SymbolsEnd(); end > s.size {
+		s.addAs(sev, "PE-TRUNC", s.size, "ends at %d but its symbol and string tables at %#x need %d bytes", s.size, f.SymbolsOff, end)
+	} else {
+		s.damagedAs(sev, "PE-SYMS", f.CheckSymbols())
+	}
+	s.damaged("PE-UNWIND", f.CheckUnwind())
 }
 
 // checkPEManaged wants the metadata of a managed image to be there: debuggers take

@@ -19,6 +19,15 @@ func le32(b []byte, off int, v uint32) []byte {
 	return b
 }
 
+// withSymbols appends a table of one symbol, in the section of the given number.
+func withSymbols(b []byte, section byte) []byte {
+	at := len(b)
+	b = le32(le32(b, symfiletest.PEHeaderOff+12, uint32(at)), symfiletest.PEHeaderOff+16, 1)
+	row := make([]byte, 18)
+	row[0], row[12] = 'm', section
+	return append(append(b, row...), "\x0a\x00\x00\x00.text\x00"...)
+}
+
 func TestPEChecks(t *testing.T) {
 	good := goodPE.Bytes()
 	with := func(edit func(*symfiletest.PE)) []byte {
@@ -71,8 +80,15 @@ func TestPEChecks(t *testing.T) {
 		{"sections overlap", "app.exe", le32(good, symfiletest.PESectionsOff+8, 0x1800), "error PE-HDR"},
 		{"sections fall", "app.exe", le32(good, symfiletest.PESectionsOff+40+12, 0x800), "error PE-HDR,error PE-RSDS"},
 		{"symbol table cut", "app.exe", le32(good, header+12, uint32(len(good))), "warning PE-TRUNC"},
+		{"directory outside", "app.exe", le32(good, header+24+112+8, 0x3000), ""},
+		{"directory outside, with a size", "app.exe", le32(le32(good, header+24+112+8, 0x3000), header+24+112+12, 4), "error PE-HDR"},
+		{"symbol table", "app.exe", withSymbols(good, 0), ""},
+		{"symbol table, damaged", "app.exe", withSymbols(good, 9), "warning PE-SYMS"},
+		{"symbol table, damaged and needed", "app.exe", withSymbols(with(func(p *symfiletest.PE) { p.TextName = "/4" }), 9), "error PE-SYMS"},
+		{"unwind table", "app.exe", with(func(p *symfiletest.PE) { p.Unwind = true }), ""},
+		{"unwind table, damaged", "app.exe", replace(t, with(func(p *symfiletest.PE) { p.Unwind = true }), "\x00\x10\x00\x00\x10\x10\x00\x00", "\x00\x10\x00\x00\x10\x10\x00\x99"), "warning PE-UNWIND"},
 		{"managed", "app.exe", managed, ""},
-		{"managed header outside", "app.exe", le32(managed, symfiletest.PESectionsOff-16, 0x9000), "error PE-CLR"},
+		{"managed header outside", "app.exe", le32(managed, symfiletest.PESectionsOff-16, 0x2f00), "error PE-CLR"},
 		{"metadata outside", "app.exe", le32(managed, clr+8, 0x9000), "error PE-CLR"},
 		{"metadata cut", "app.exe", le32(managed, clr+12, 60), "error PE-CLR"},
 		{"metadata magic", "app.exe", le32(managed, clr+72, 0), "error PE-CLR"},

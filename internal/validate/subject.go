@@ -56,9 +56,14 @@ func (s *subject) addAs(sev catalog.Severity, code string, off int64, format str
 // damaged reports the error of a parser. What is not a *symfile.FormatError came
 // from the reader, which the core reports as such, and makes no finding.
 func (s *subject) damaged(code string, err error) {
+	s.damagedAs(codeByID[code].Severity, code, err)
+}
+
+// damagedAs is damaged with another severity than the table's.
+func (s *subject) damagedAs(sev catalog.Severity, code string, err error) {
 	var fe *symfile.FormatError
 	if errors.As(err, &fe) {
-		s.add(code, fe.Off, "%s at %#x: found %s, wanted %s", fe.What, fe.Off, fe.Found, fe.Want)
+		s.addAs(sev, code, fe.Off, "%s at %#x: found %s, wanted %s", fe.What, fe.Off, fe.Found, fe.Want)
 	}
 }
 

@@ -31,6 +31,8 @@ var (
 	ErrDebug    = errors.New("damaged debug directory")
 	ErrEmbedded = errors.New("damaged embedded portable PDB")
 	ErrCLR      = errors.New("damaged managed header")
+	ErrSymbols  = errors.New("damaged symbol table")
+	ErrUnwind   = errors.New("damaged unwind table")
 )
 
 // Indexes into File.Dirs.
@@ -89,8 +91,9 @@ type File struct {
 	SymbolsOff      int64 // of the COFF symbol table; 0 if there is none
 	SymbolCount     int64 // the string table follows its 18-byte rows
 
-	r    io.ReaderAt
-	size int64
+	longNames bool
+	r         io.ReaderAt
+	size      int64
 }
 
 var le = binary.LittleEndian
@@ -221,6 +224,7 @@ func (f *File) sectionName(raw string) string {
 	if !long || err != nil || strtab == 0 {
 		return name
 	}
+	f.longNames = true
 	var b [64]byte
 	n, _ := f.r.ReadAt(b[:min(int64(len(b)), max(0, f.size-strtab-int64(off)))], strtab+int64(off))
 	resolved, _, terminated := strings.Cut(string(b[:n]), "\x00")

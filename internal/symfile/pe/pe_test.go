@@ -112,6 +112,84 @@ func TestSymbolsEnd(t *testing.T) {
 	}
 }
 
+// symbols appends a symbol table of one symbol with a long name, and names a section by
+// the string table.
+func symbols() []byte {
+	b := symfiletest.PE{TextName: "/4"}.Bytes()
+	le := binary.LittleEndian
+	le.PutUint32(b[symfiletest.PEHeaderOff+12:], uint32(len(b)))
+	le.PutUint32(b[symfiletest.PEHeaderOff+16:], 2)
+	row := make([]byte, 36)
+	le.PutUint32(row[4:], 4)
+	le.PutUint16(row[12:], 1)
+	row[17] = 1 // one row more belongs to it
+	row[18+13] = 0x7f
+	b = append(b, row...)
+	return append(b, "\x10\x00\x00\x00.debug_info\x00"...)
+}
+
+func TestCheckSymbols(t *testing.T) {
+	good := symbols()
+	f := open(t, good)
+	if err := f.CheckSymbols(); err != nil || !f.LongNames() || f.Section(".debug_info") == nil {
+		t.Errorf("CheckSymbols() = %v, long names %v, sections %v", err, f.LongNames(), f.Sections)
+	}
+	at := len(good) - 16 - 36
+	for name, edit := range map[string]func(b []byte) []byte{
+		"name":          func(b []byte) []byte { b[at+4] = 16; return b },
+		"section":       func(b []byte) []byte { b[at+12] = 3; return b },
+		"section below": func(b []byte) []byte { b[at+12], b[at+13] = 0xfd, 0xff; return b },
+		"string size":   func(b []byte) []byte { b[at+36] = 17; return b },
+		"cut":           func(b []byte) []byte { return b[:at+38] },
+	} {
+		if err := open(t, edit(bytes.Clone(good))).CheckSymbols(); !errors.Is(err, pe.ErrSymbols) {
+			t.Errorf("CheckSymbols(%s) = %v, want ErrSymbols", name, err)
+		}
+	}
+}
+
+func TestCheckUnwind(t *testing.T) {
+	good := symfiletest.PE{Unwind: true}.Bytes()
+	if f := open(t, good); f.CheckUnwind() != nil || !f.HasUnwind() {
+		t.Errorf("CheckUnwind() = %v, HasUnwind() = %v; want no error and a table", f.CheckUnwind(), f.HasUnwind())
+	}
+	at := symfiletest.PERdataOff
+	for name, edit := range map[string]func(b []byte){
+		"end before the beginning": func(b []byte) { b[at+4] = 0; b[at+5] = 0 },
+		"end outside":              func(b []byte) { b[at+6] = 1 },
+		"information":              func(b []byte) { b[at+10] = 1 },
+		"table outside":            func(b []byte) { b[symfiletest.PEHeaderOff+24+112+24+1] = 0x40 },
+	} {
+		b := bytes.Clone(good)
+		edit(b)
+		if err := open(t, b).CheckUnwind(); !errors.Is(err, pe.ErrUnwind) {
+			t.Errorf("CheckUnwind(%s) = %v, want ErrUnwind", name, err)
+		}
+	}
+}
+
+func TestMetadata(t *testing.T) {
+	if m, err := open(t, symfiletest.PE{}.Bytes()).Metadata(); m != nil || err != nil {
+		t.Errorf("Metadata() of a native image = %v, %v; want none", m, err)
+	}
+	good := symfiletest.PE{ILOnly: true}.Bytes()
+	at := bytes.Index(good, []byte("BSJB"))
+	m, err := open(t, good).Metadata()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, off, n := m.Outer(); off != int64(at) || n != 68 {
+		t.Errorf("Metadata() = %d bytes at %#x, want 68 at %#x", n, off, at)
+	}
+	for name, off := range map[string]int{"header size": at - 72, "address": at - 72 + 10, "size": at - 72 + 14} {
+		b := bytes.Clone(good)
+		b[off] ^= 0x48
+		if _, err := open(t, b).Metadata(); !errors.Is(err, pe.ErrCLR) {
+			t.Errorf("Metadata() with a damaged %s: error = %v, want ErrCLR", name, err)
+		}
+	}
+}
+
 func TestCodeView(t *testing.T) {
 	f := open(t, symfiletest.PE{Records: []symfiletest.CodeView{
 		{GUID: guid, Age: 20, Path: `C:\build\agent 7\app.pdb`},

@@ -28,7 +28,7 @@ type PE struct {
 	ILOnly      bool
 	TextName    string // default .text
 	Certificate []byte // appended
-	Unwind      bool   // has a table of functions to unwind
+	Unwind      bool   // has an unwind table of one function
 }
 
 // A CodeView describes one debug record.
@@ -65,7 +65,7 @@ func (p PE) Bytes() []byte {
 	if p.TextName == "" {
 		p.TextName = ".text"
 	}
-	rdata, debugSize, clrRVA := p.rdata()
+	rdata, debugSize, clrRVA, unwindRVA := p.rdata()
 	optSize, dirs := 240, 108
 	if p.PE32 {
 		optSize, dirs = 224, 92
@@ -98,7 +98,7 @@ func (p PE) Bytes() []byte {
 		dir(6, rdataRVA, debugSize)
 	}
 	if p.Unwind {
-		dir(3, rdataRVA, 12)
+		dir(3, unwindRVA, 12)
 	}
 	if p.ILOnly {
 		dir(14, clrRVA, 72)
@@ -119,8 +119,9 @@ func (p PE) Bytes() []byte {
 	return append(append(b, rdata...), p.Certificate...)
 }
 
-// rdata lays out the debug directory, its records, and the managed header.
-func (p PE) rdata() (b []byte, debugSize, clrRVA uint32) {
+// rdata lays out the debug directory, its records, the managed header with metadata, and
+// the unwind table.
+func (p PE) rdata() (b []byte, debugSize, clrRVA, unwindRVA uint32) {
 	type entry struct {
 		typ, stamp, version uint32
 		data                []byte
@@ -170,7 +171,11 @@ func (p PE) rdata() (b []byte, debugSize, clrRVA uint32) {
 		le.PutUint32(clr[16:], 1)
 		b = append(append(b, clr...), metadata...)
 	}
-	return append(b, make([]byte, 0x200-len(b)%0x200)...), debugSize, clrRVA
+	if p.Unwind {
+		unwindRVA = uint32(rdataRVA + len(b))
+		b = append(b, words(0x1000, 0x1010, rdataRVA)...)
+	}
+	return append(b, make([]byte, 0x200-len(b)%0x200)...), debugSize, clrRVA, unwindRVA
 }
 
 func (c CodeView) version() uint32 {

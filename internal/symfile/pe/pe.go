@@ -92,6 +92,7 @@ type File struct {
 	SymbolCount     int64 // the string table follows its 18-byte rows
 
 	longNames bool
+	lostName  string // of a section, as it stands: what it refers to is not there
 	r         io.ReaderAt
 	size      int64
 }
@@ -229,6 +230,7 @@ func (f *File) sectionName(raw string) string {
 	n, _ := f.r.ReadAt(b[:min(int64(len(b)), max(0, f.size-strtab-int64(off)))], strtab+int64(off))
 	resolved, _, terminated := strings.Cut(string(b[:n]), "\x00")
 	if !terminated || resolved == "" {
+		f.lostName = name
 		return name
 	}
 	return resolved

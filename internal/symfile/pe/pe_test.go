@@ -140,6 +140,8 @@ func TestCheckSymbols(t *testing.T) {
 		"section":       func(b []byte) []byte { b[at+12] = 3; return b },
 		"section below": func(b []byte) []byte { b[at+12], b[at+13] = 0xfd, 0xff; return b },
 		"string size":   func(b []byte) []byte { b[at+36] = 17; return b },
+		"section name":  func(b []byte) []byte { copy(b[symfiletest.PESectionsOff:], "/99"); return b },
+		"no strings":    func(b []byte) []byte { clear(b[at+36:]); return b },
 		"cut":           func(b []byte) []byte { return b[:at+38] },
 	} {
 		if err := open(t, edit(bytes.Clone(good))).CheckSymbols(); !errors.Is(err, pe.ErrSymbols) {

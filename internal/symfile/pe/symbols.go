@@ -13,7 +13,8 @@ import (
 func (f *File) LongNames() bool { return f.longNames }
 
 // CheckSymbols reads the COFF symbol table, if there is one: every row and the string
-// table after it lie in the file, long names lie in that, sections exist. Errors wrap
+// table after it lie in the file, long names of symbols and sections lie in that,
+// sections exist. Errors wrap
 // ErrSymbols, or are those of the reader.
 // Source: PE format, "COFF Symbol Table" and "COFF String Table".
 func (f *File) CheckSymbols() error {
@@ -28,6 +29,9 @@ func (f *File) CheckSymbols() error {
 	size := int64(le.Uint32(b))
 	if size != 0 && size < 4 || at+size > f.size {
 		return badSymbols(at, "size of the string table", fmt.Sprint(size), fmt.Sprintf("4 to %d", f.size-at))
+	}
+	if f.lostName != "" {
+		return badSymbols(at, "name of a section", fmt.Sprintf("%q", f.lostName), fmt.Sprintf("a name in the %d bytes of the string table", size))
 	}
 	r := bufio.NewReader(io.NewSectionReader(f.r, f.SymbolsOff, symbolLen*f.SymbolCount))
 	var row [symbolLen]byte

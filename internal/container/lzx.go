@@ -175,9 +175,10 @@ func (z *lzx) readLengths(lens []byte) error {
 				return err
 			}
 		}
-		if run > len(lens)-i || (s == 19 && delta > 16) {
-			return damaged("LZX: %d code lengths at %d of %d", run, i, len(lens))
+		if s == 19 && delta > 16 {
+			return damaged("LZX: code length %d repeated, wanted 0 to 16", delta)
 		}
+		run = min(run, len(lens)-i) // other decoders let a run go past the end
 		length := byte(0)
 		if s != 17 && s != 18 {
 			length = byte((int(lens[i]) - delta + 17) % 17)

@@ -31,7 +31,7 @@ func (s *scanner) expand(ctx context.Context, r io.ReaderAt, f *File) ([]File, e
 	case errors.Is(err, validate.ErrNoSymbols), container.Faulty(err):
 		f.Archive = err
 	case errors.Is(err, syscall.ENOSPC):
-		return nil, fmt.Errorf("no room to unpack it: %w: set TMPDIR to a folder with more", err)
+		return nil, fmt.Errorf("no room to unpack it: %w: set TMPDIR (TEMP on Windows) to a folder with more", err)
 	case err != nil:
 		return nil, err
 	}

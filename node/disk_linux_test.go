@@ -190,8 +190,21 @@ func TestFullDisk(t *testing.T) {
 	}
 	total := sp.Used + sp.Avail
 
-	fillUp(t, disk, total*6/100) // no-ingest
+	// There is room for this archive, but not for what is in it.
 	id := n.open("late", breakpad(42, 1000))
+	swelling := make([]byte, 160*mib)
+	for i := 0; i < len(swelling); i += 100 {
+		swelling[i] = byte(i>>8 ^ i)
+	}
+	_, err = n.putArchive(id, "a.zip", archiveOf(t, content{"a.sym", swelling}))
+	wantError(t, "archive that does not fit unpacked", err, catalog.ErrFull)
+	if left := n.spooled(); len(left) > 0 {
+		t.Errorf("unpacked files are left on a full disk: %v", left)
+	}
+
+	fillUp(t, disk, total*6/100) // no-ingest
+	_, err = n.putArchive(id, "a.zip", archiveOf(t, breakpad(42, 1000)))
+	wantError(t, "archive on a disk at no-ingest", err, catalog.ErrFull)
 	err = n.upload(id, breakpad(42, 1000))
 	wantError(t, "upload on a disk at no-ingest", err, catalog.ErrFull)
 	for _, want := range []string{"92 %", fmt.Sprint(total, " bytes"), "free or add disk space"} {

@@ -120,6 +120,31 @@ func TestCheckLooksIntoArchives(t *testing.T) {
 	}
 }
 
+// A symbol index gives its keys to the files beside it, in a folder and in an
+// archive.
+func TestCheckReadsIndexes(t *testing.T) {
+	const key = "liba.so/sha1-0123456789abcdef0123456789abcdef01234567/liba.so"
+	index, a := `[{"clientKey":"`+key+`","blobPath":"lib/a.sym"}]`, string(sym("liba.so", 1, 0))
+	dir := tree(t, map[string]string{
+		"folder/symbol_index.json": index, "folder/lib/a.sym": a,
+		"b.nupkg": zipped(t, map[string]string{"symbol_index.json": index, "lib/a.sym": a}),
+	})
+	r, got := checked(t, dir)
+	for _, path := range []string{"folder/symbol_index.json", "b.nupkg/symbol_index.json"} {
+		if got[path] != "checked" {
+			t.Errorf("%s: %q, want it checked without a finding", path, got[path])
+		}
+	}
+	for _, f := range r.Files {
+		if strings.HasSuffix(f.Path, "lib/a.sym") && !slices.Contains(f.Keys, key) {
+			t.Errorf("%s has the keys %v, want %s among them", f.Path, f.Keys, key)
+		}
+	}
+	if r.Verdict != catalog.Good {
+		t.Errorf("Check = %s, want good: %v", r.Verdict, got)
+	}
+}
+
 func TestCheckRefusesArchives(t *testing.T) {
 	good := zipped(t, map[string]string{"liba.so.sym": string(sym("liba.so", 1, 0))})
 	zeros := zipped(t, map[string]string{"a.sym": strings.Repeat("\x00", 80<<20)})

@@ -46,11 +46,17 @@ func TestArchives(t *testing.T) {
 		}
 	}
 	p.served(t, c.nodes[1])
+	if status, body := get(t, c.nodes[1], "/mscordaccore.dll/"+runtimeID+"/mscordaccore.dll"); status != http.StatusOK || !bytes.Equal(body, p.read(t, "good/windows/app.exe")) {
+		t.Errorf("GET of a key that an index assigned = %d with %d bytes, want app.exe", status, len(body))
+	}
 	d := &debugging{fixture: f, node: c.nodes[2]}
 	t.Run("gdb", d.gdb)
 	t.Run("curl", func(t *testing.T) { p.curl(t, c.nodes[1], c.nodes[0]) })
 	t.Run("hostile", func(t *testing.T) { p.hostile(t, c.nodes[2]) })
 }
+
+// runtimeID is the id of a runtime, under which its debugger support is asked for.
+const runtimeID = "5E67AB1C7f000"
 
 // A packing packs the good programs of a fixture into out.
 type packing struct {
@@ -84,8 +90,11 @@ func (p *packing) layout(t *testing.T, files map[string][]byte) string {
 }
 
 func (p *packing) nupkg(t *testing.T) {
-	dir := p.layout(t, map[string][]byte{"lib/app.exe": p.read(t, "good/windows/app.exe"), "App.nuspec": []byte("<package/>")})
-	p.tool(t, dir, "bsdtar", "-a", "-cf", "App.zip", "lib", "App.nuspec")
+	index := fmt.Sprintf(`[{"clientKey":"mscordaccore.dll/%s/mscordaccore.dll","blobPath":"lib/app.exe"}]`, runtimeID)
+	dir := p.layout(t, map[string][]byte{
+		"lib/app.exe": p.read(t, "good/windows/app.exe"), "App.nuspec": []byte("<package/>"), "symbol_index.json": []byte(index),
+	})
+	p.tool(t, dir, "bsdtar", "-a", "-cf", "App.zip", "lib", "App.nuspec", "symbol_index.json")
 	if err := os.Rename(filepath.Join(dir, "App.zip"), filepath.Join(p.out, "App.1.0.0.nupkg")); err != nil {
 		t.Fatal(err)
 	}

@@ -114,21 +114,6 @@ func (b *lzxBits) symbol(c code, symbol int) {
 	b.put(uint32(v), c.length(symbol))
 }
 
-// lengths writes the code lengths of symbols from to end, as differences to
-// themselves if they were written before.
-func (b *lzxBits) lengths(c code, from, end int, again bool) {
-	for s := range preCode.symbols {
-		b.put(uint32(preCode.length(s)), 4)
-	}
-	for s := from; s < end; s++ {
-		delta := 0
-		if !again {
-			delta = 17 - c.length(s)
-		}
-		b.symbol(preCode, delta)
-	}
-}
-
 const (
 	lzxWindow = 15
 	lzxMain   = 256 + 8*30
@@ -138,10 +123,28 @@ const (
 // offsets and matches into the frame before.
 type lzxWriter struct {
 	lzxBits
-	again bool // the code lengths were written
+	kind   int  // of the block under way
+	again  bool // the code lengths were written before
+	former int  // offset of the last match
+}
+
+// lengths writes the code lengths of symbols from to end, as differences to
+// themselves if they were written before.
+func (w *lzxWriter) lengths(c code, from, end int) {
+	for s := range preCode.symbols {
+		w.put(uint32(preCode.length(s)), 4)
+	}
+	for s := from; s < end; s++ {
+		delta := 0
+		if !w.again {
+			delta = 17 - c.length(s)
+		}
+		w.symbol(preCode, delta)
+	}
 }
 
 func (w *lzxWriter) block(kind, size int) {
+	w.kind = kind
 	w.put(uint32(kind), 3)
 	w.put(uint32(size), 24)
 	if kind == 2 {
@@ -149,9 +152,9 @@ func (w *lzxWriter) block(kind, size int) {
 			w.put(3, 3)
 		}
 	}
-	w.lengths(mainCode, 0, 256, w.again)
-	w.lengths(mainCode, 256, lzxMain, w.again)
-	w.lengths(lengthCode, 0, lengthCode.symbols, w.again)
+	w.lengths(mainCode, 0, 256)
+	w.lengths(mainCode, 256, lzxMain)
+	w.lengths(lengthCode, 0, lengthCode.symbols)
 	w.again = true
 }
 
@@ -159,8 +162,10 @@ func (w *lzxWriter) literal(c byte) { w.symbol(mainCode, int(c)) }
 
 // match writes a match with the lowest slot that holds the offset, or that of the
 // last offset.
-func (w *lzxWriter) match(length, offset int, aligned, again bool) {
+func (w *lzxWriter) match(length, offset int) {
 	slot, extra, base := 0, 0, 0
+	again := offset == w.former
+	w.former = offset
 	if !again {
 		slot, base = 3, 3
 		for offset+2 >= base+1<<extra {
@@ -178,7 +183,7 @@ func (w *lzxWriter) match(length, offset int, aligned, again bool) {
 		return
 	}
 	v := uint32(offset + 2 - base)
-	if aligned && extra >= 3 {
+	if w.kind == 2 && extra >= 3 {
 		w.put(v>>3, extra-3)
 		w.put(v&7, 3)
 		return
@@ -207,19 +212,19 @@ func lzxOf(s string) [][]byte {
 	w.out = append(append(w.out, s[:stored]...), 0)
 	var frames [][]byte
 	w.block(1, frame-stored)
-	w.run(s, stored, frame, false)
+	w.run(s, stored, frame)
 	frames = append(frames, w.take())
 	w.block(2, len(s)-frame)
 	for at := frame; at < len(s); at += frame {
-		w.run(s, at, min(at+frame, len(s)), true)
+		w.run(s, at, min(at+frame, len(s)))
 		frames = append(frames, w.take())
 	}
 	return frames
 }
 
 // run writes s from at to end, with the matches of a small hash table.
-func (w *lzxWriter) run(s string, at, end int, aligned bool) {
-	last, former := map[string]int{}, 0
+func (w *lzxWriter) run(s string, at, end int) {
+	last := map[string]int{}
 	for i := max(0, at-20_000); i+4 <= at; i++ {
 		last[s[i:i+4]] = i
 	}
@@ -235,8 +240,8 @@ func (w *lzxWriter) run(s string, at, end int, aligned bool) {
 		}
 		step := 1
 		if length >= 4 {
-			w.match(length, offset, aligned, offset == former)
-			former, step = offset, length
+			w.match(length, offset)
+			step = length
 		} else {
 			w.literal(s[i])
 		}

@@ -35,8 +35,8 @@ test: build ## all tests, race detector on, real debuggers and servers
 
 race: test ## the same: every test run has the race detector on
 
-fuzz: ## run every fuzz target for FUZZTIME each
-	@scripts/fuzz.sh $(FUZZTIME)
+fuzz: ## run every fuzz target for FUZZTIME each: make fuzz FUZZTIME=5m TARGETS="pe pdb"; stops at a crasher
+	@scripts/fuzz.sh $(FUZZTIME) $(TARGETS)
 
 lint: ## formatting, vet, static checks
 	@test -z "$$(gofmt -l $$(git ls-files "*.go"))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files "*.go"); exit 1; }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"symkeep/internal/catalog"
 	"symkeep/internal/container"
 	"symkeep/internal/symid"
 	"symkeep/internal/validate"
@@ -147,6 +148,38 @@ func TestCorpusScenarios(t *testing.T) {
 	for _, d := range untold(m) {
 		t.Errorf("%s: a defective file that no package of the manifest holds", d)
 	}
+}
+
+// TestCorpusLoneFiles checks every valid file with a key as a package of its own. It
+// is good: no error may be found but that its other half is elsewhere.
+func TestCorpusLoneFiles(t *testing.T) {
+	dir, m := openCorpus(t)
+	checked := 0
+	for i, f := range m.Files {
+		if len(f.Keys) == 0 || f.Family == "raw" || strings.HasPrefix(f.Path, "defects/") || strings.HasPrefix(f.Path, "other/") {
+			continue // defective, or an object, which is no symbol file
+		}
+		rep := check(t, named(diskFile(t, i, memberPath(f.Path), filepath.Join(dir, f.Path))))
+		checked++
+		for _, finding := range rep.Files[0].Findings {
+			if finding.Severity == catalog.Error && !slices.Contains([]string{"ELF-DWO", "ELF-ALTLINK", "ELF-NOID", "WASM-NOID"}, finding.Code) {
+				t.Errorf("%s: %s: %s", f.Path, finding.Code, finding.Message)
+			}
+			if strings.HasSuffix(finding.Code, "-NOID") && len(rep.Files[0].Keys) > 0 {
+				t.Errorf("%s: %s, and yet keys %v", f.Path, finding.Code, paths(rep, 0))
+			}
+		}
+	}
+	t.Logf("%d valid files, each alone", checked)
+}
+
+// memberPath is a file's path in a package of its own. It keeps the folders of a
+// dSYM, which tell what the file is.
+func memberPath(path string) string {
+	if i := strings.Index(path, ".dSYM/"); i >= 0 {
+		return path[strings.LastIndexByte(path[:i], '/')+1:]
+	}
+	return filepath.Base(path)
 }
 
 // scenarioFiles are the files of a package, renamed as its manifest says, and

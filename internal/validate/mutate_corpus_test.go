@@ -93,15 +93,6 @@ func corpusSpecimens(t *testing.T, dir string, m manifest) map[string][]specimen
 	return pool
 }
 
-// memberPath is a file's path in a package of its own. It keeps the folders of a
-// dSYM, which tell what the file is.
-func memberPath(path string) string {
-	if i := strings.Index(path, ".dSYM/"); i >= 0 {
-		return path[strings.LastIndexByte(path[:i], '/')+1:]
-	}
-	return filepath.Base(path)
-}
-
 // judge lets symkeep and, where they are wanted, the tools read m, and counts.
 func judge(ctx context.Context, ref *reference, s *score, m mutant) error {
 	start := time.Now()

@@ -55,6 +55,8 @@ const (
 const SniffLen = 1024
 
 const (
+	moduleRecord = "MODULE "
+
 	pdb7Magic = "Microsoft C/C++ MSF 7.00\r\n\x1aDS\x00\x00\x00"
 	pdb2Magic = "Microsoft C/C++ program database 2.00\r\n\x1aJG\x00\x00"
 	msfzMagic = "Microsoft MSFZ Container\r\n\x1aALD\x00\x00"
@@ -75,7 +77,7 @@ var magics = []struct {
 	{"\x7fELF", ELF},
 	{"\xfe\xed\xfa\xce", MachO}, {"\xfe\xed\xfa\xcf", MachO}, {"\xce\xfa\xed\xfe", MachO}, {"\xcf\xfa\xed\xfe", MachO},
 	{"\xca\xfe\xba\xbf", FatMachO},
-	{"MODULE ", Breakpad},
+	{moduleRecord, Breakpad},
 	{"\xef\xbb\xbfMODULE ", Breakpad},
 	{"\xff\xfeM\x00O\x00D\x00U\x00L\x00E\x00", Breakpad},
 	{"\xfe\xff\x00M\x00O\x00D\x00U\x00L\x00E", Breakpad},
@@ -107,7 +109,7 @@ func Sniff(r io.ReaderAt, size int64) (Format, error) {
 		return Unknown, err
 	}
 	for _, m := range magics {
-		if bytes.HasPrefix(b, []byte(m.prefix)) {
+		if bytes.HasPrefix(b, []byte(m.prefix)) && (m.prefix != moduleRecord || isModuleRecord(b)) {
 			return m.format, nil
 		}
 	}
@@ -176,6 +178,15 @@ func isMarkup(b []byte) bool {
 	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))
 	b = bytes.TrimLeft(b, " \t\r\n")
 	return len(b) > 0 && (b[0] == '<' || b[0] == '{')
+}
+
+// isModuleRecord reports whether the first line of b is made as the record that
+// Breakpad files begin with: an id of hex digits is its fourth field. Fortran modules
+// begin with the same word.
+func isModuleRecord(b []byte) bool {
+	line, _, _ := bytes.Cut(b, []byte("\n"))
+	fields := bytes.Fields(line)
+	return len(fields) >= 4 && len(bytes.Trim(fields[3], "0123456789abcdefABCDEF")) == 0
 }
 
 // isLinkerScript reports whether b starts with a command that stands in the place of

@@ -72,6 +72,8 @@ func TestSniff(t *testing.T) {
 		{"bitcode symbol map", []byte("BCSymbolMap Version: 2.0\n_main\n"), symfile.BitcodeMap},
 		{"minidump", []byte("MDMP\x93\xa7"), symfile.Minidump},
 		{"HTML", []byte("\xef\xbb\xbf \r\n<!doctype html>"), symfile.Markup},
+		{"Fortran", []byte("MODULE char_test\n  CONTAINS"), symfile.Unknown},
+		{"Fortran with a comment", []byte("MODULE m ! holds everything else\n"), symfile.Unknown},
 		{"linker script", []byte("/* GNU ld script\n*/\nOUTPUT_FORMAT(elf64-x86-64)"), symfile.LinkerScript},
 		{"linker script of one line", []byte("INPUT(libncurses.so.6 -ltinfo)"), symfile.LinkerScript},
 		{"comment", []byte("/* INPUT(x) */ int main(void)"), symfile.Unknown},

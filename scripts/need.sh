@@ -3,7 +3,7 @@
 #
 #   race       a C compiler, for go test -race
 #   cab        cabextract, gcab, 7z, bsdtar: other people's cabinet readers
-#   archives   xz, zstd, bzip2, dpkg-deb: what archives are made with, beside those
+#   archives   xz, zstd, bzip2, dpkg-deb, rpmbuild: what archives are made with, beside those
 #   debuggers  gdb, debuginfod-find, elfutils, lldb, llvm tools, clang, lld, binutils
 #   smb        smbd and smbclient
 #   mail       an SMTP server (exim4) and openssl
@@ -26,7 +26,7 @@ commands() {
 	case $1 in
 	race) echo "gcc" ;;
 	cab) echo "cabextract gcab 7z|7za bsdtar" ;;
-	archives) echo "xz zstd bzip2 dpkg-deb" ;;
+	archives) echo "xz zstd bzip2 dpkg-deb rpmbuild" ;;
 	debuggers)
 		echo "gdb debuginfod-find eu-readelf eu-stack eu-addr2line objcopy strip readelf gcc" \
 			"lldb-$LLVM|lldb clang-$LLVM|clang lld-link-$LLVM|lld-link" \
@@ -48,7 +48,7 @@ packages() {
 	case $1 in
 	race) echo "gcc libc6-dev" ;;
 	cab) echo "cabextract gcab p7zip-full libarchive-tools" ;;
-	archives) echo "xz-utils zstd bzip2 dpkg" ;;
+	archives) echo "xz-utils zstd bzip2 dpkg rpm" ;;
 	debuggers) echo "gdb debuginfod elfutils binutils gcc libc6-dev lldb-$LLVM llvm-$LLVM clang-$LLVM lld-$LLVM" ;;
 	smb) echo "samba smbclient" ;;
 	mail) echo "exim4-daemon-light openssl" ;;

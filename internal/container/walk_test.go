@@ -441,3 +441,39 @@ func TestOtherErrors(t *testing.T) {
 		}
 	}
 }
+
+// TestRPM reads packages that rpmbuild made, with each compression it knows.
+func TestRPM(t *testing.T) {
+	const spec = `Name: app-dbg
+Version: 1
+Release: 1
+Summary: debug symbols
+License: none
+BuildArch: noarch
+%description
+Debug symbols.
+%install
+mkdir -p %{buildroot}/usr/lib/debug
+cp bin/app.exe bin/app.pdb %{buildroot}/usr/lib/debug
+ln -s app.pdb %{buildroot}/usr/lib/debug/link
+%files
+/usr/lib/debug
+`
+	if _, err := exec.LookPath("rpmbuild"); err != nil {
+		t.Skip("rpmbuild is not installed")
+	}
+	for _, payload := range []string{"w6.gzdio", "w3.zstdio", "w6.xzdio", "w9.bzdio"} {
+		b := pack(t, append([]member{{"app.spec", spec}}, want[:2]...), "out.rpm", "sh", "-c",
+			`rpmbuild -bb --define "_topdir $PWD/top" --define "_builddir $PWD" --define "_build_name_fmt out.rpm" `+
+				`--define "_rpmdir $PWD" --define "_binary_payload `+payload+`" --define "__os_install_post %{nil}" app.spec`)
+		got, err := walk("app.rpm", b, container.DefaultLimits())
+		if err != nil {
+			t.Errorf("Walk of an rpm with %s: %v", payload, err)
+		}
+		for i, m := range want[:2] {
+			if i >= len(got) || !strings.HasSuffix(got[i].path, "usr/lib/debug/"+filepath.Base(m.path)) || got[i].body != m.body {
+				t.Errorf("%s: member %d of %d is not %s", payload, i, len(got), m.path)
+			}
+		}
+	}
+}

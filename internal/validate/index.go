@@ -34,18 +34,13 @@ func checkIndex(s *subject) {
 // the keys that indexes assign. An index speaks of files below its own folder, in a
 // package of one archive as in a folder that holds several.
 func checkIndexKeys(p *pkg) error {
-	var byPath map[string]*subject
+	var files *indexed
 	factsOf(p, func(s *subject, facts *indexFacts) {
-		if byPath == nil {
-			byPath = map[string]*subject{}
-			for _, f := range p.subjects {
-				if !f.ignored {
-					byPath[symid.Fold(f.Path)] = f
-				}
-			}
+		if files == nil {
+			files = newIndexed(p)
 		}
 		for _, e := range facts.entries {
-			if err := assign(e, path.Dir(s.Path), byPath); errors.Is(err, errNoTarget) {
+			if err := files.assign(e, path.Dir(s.Path)); errors.Is(err, errNoTarget) {
 				s.addAs(catalog.Warning, "GEN-INDEX", e.Off, "%v", err)
 			} else if err != nil {
 				s.add("GEN-INDEX", e.Off, "%v", err)
@@ -55,13 +50,33 @@ func checkIndexKeys(p *pkg) error {
 	return nil
 }
 
+// indexed are the files of a package that indexes may name.
+type indexed struct {
+	byPath map[string]*subject         // folded
+	owners map[symid.IndexKey]*subject // by the keys that files have of themselves
+}
+
+func newIndexed(p *pkg) *indexed {
+	x := &indexed{map[string]*subject{}, map[symid.IndexKey]*subject{}}
+	for _, f := range p.subjects {
+		if f.ignored {
+			continue
+		}
+		x.byPath[symid.Fold(f.Path)] = f
+		for _, k := range f.Keys {
+			x.owners[k.Key.Index()] = f
+		}
+	}
+	return x
+}
+
 // errNoTarget is a warning: a scan ignores files of no use, and an index may well
 // list those.
 var errNoTarget = errors.New("nobody can be given it")
 
 // assign gives the file that e names in dir the key that e names, unless it is the
 // file's own.
-func assign(e symindex.Entry, dir string, byPath map[string]*subject) error {
+func (x *indexed) assign(e symindex.Entry, dir string) error {
 	name, id, leaf, ok := splitKey(e.ClientKey)
 	if !ok || symid.Fold(name) != symid.Fold(leaf) {
 		return fmt.Errorf("entry %d: clientKey %s, wanted name/id/name", e.No, quote(e.ClientKey))
@@ -78,13 +93,20 @@ func assign(e symindex.Entry, dir string, byPath map[string]*subject) error {
 	if blob == "" || path.IsAbs(blob) || strings.HasPrefix(path.Clean(blob), "..") {
 		return fmt.Errorf("entry %d: blobPath %s, wanted a path below the folder of the index", e.No, quote(e.BlobPath))
 	}
-	target := byPath[symid.Fold(path.Join(dir, blob))]
+	target := x.byPath[symid.Fold(path.Join(dir, blob))]
 	if target == nil || target.Class == ClassIndex {
 		return fmt.Errorf("entry %d: blobPath %s is no file of the package, key %s: %w", e.No, quote(e.BlobPath), quote(e.ClientKey), errNoTarget)
 	}
-	if !slices.ContainsFunc(lookup.Keys, target.has) {
-		target.key(key, RankBare)
+	if slices.ContainsFunc(lookup.Keys, target.has) {
+		return nil
 	}
+	for _, k := range lookup.Keys {
+		// Build ids have no name in them: under one, other names may mean other files.
+		if owner := x.owners[k.Index()]; owner != nil && owner != target && symid.Fold(owner.name) == symid.Fold(name) {
+			return fmt.Errorf("entry %d: key %s is that of %s by its own id, blobPath %s is another file", e.No, quote(e.ClientKey), owner.Path, quote(e.BlobPath))
+		}
+	}
+	target.key(key, RankBare)
 	return nil
 }
 

@@ -85,6 +85,19 @@ func TestIndexFindings(t *testing.T) {
 	}
 }
 
+// An index cannot give away what a file of the package is by its own id.
+func TestIndexRespectsOwnIDs(t *testing.T) {
+	const owned = "elf-buildid-" + tinyID
+	elf, dll := parserData(t, "elf", "tiny.so"), goodPE.Bytes()
+	for name, want := range map[string]string{"tiny.so": "error GEN-INDEX", "apphost": ""} {
+		index := `[{"clientKey":"` + name + "/" + owned + "/" + name + `","blobPath":"a.dll"}]`
+		rep := check(t, file("symbol_index.json", []byte(index)), file("tiny.so", elf), file("a.dll", dll))
+		if got := strings.Join(codes(rep, 0), ", "); got != want {
+			t.Errorf("key of %s under the id of tiny.so: found %q, want %q", name, got, want)
+		}
+	}
+}
+
 // One key for two contents is a conflict, whoever assigns it.
 func TestIndexConflict(t *testing.T) {
 	a, b := goodPE.Bytes(), parserData(t, "elf", "tiny.so")

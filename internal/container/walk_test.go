@@ -477,3 +477,21 @@ ln -s app.pdb %{buildroot}/usr/lib/debug/link
 		}
 	}
 }
+
+// A zip of a million names is refused before its directory is in memory.
+func TestZipDirectory(t *testing.T) {
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	for i := range 400_000 {
+		if _, err := z.CreateHeader(&zip.FileHeader{Name: fmt.Sprintf("a/folder/with/a/name/of/some/length/%d.txt", i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var limit *container.LimitError
+	if got, err := walk("a.zip", b.Bytes(), container.DefaultLimits()); !errors.As(err, &limit) || len(got) > 0 {
+		t.Errorf("Walk of 400,000 members = %d visited, %v; want none and a LimitError", len(got), err)
+	}
+}

@@ -14,7 +14,7 @@ import (
 
 // zipDirectory bounds the directory of a zip, which is held in memory as a few
 // times its size.
-const zipDirectory = 64 << 20
+const zipDirectory = 32 << 20
 
 // Methods of compression beyond those of the standard library (APPNOTE.TXT,
 // section 4.4.5).

@@ -1,7 +1,8 @@
-// Package spool makes files of a package out of archives. It decides which members
-// are of use to a debugger, opens archives inside archives, and keeps what is of
-// use in a directory of its own, since validation and uploads read files more than
-// once and at any offset. Members of no use are named and not kept.
+// Package spool makes files of a package out of archives, and out of images that carry
+// their debug information inside. It decides which members are of use to a debugger,
+// opens archives inside archives, and keeps what is of use in a directory of its own,
+// since validation and uploads read files more than once and at any offset. Members of
+// no use are named and not kept.
 //
 // A Dir takes no more disk than container.Limits allow an archive to unpack to, and
 // gives all of it back on Close. Memory does not grow with the size of members. A

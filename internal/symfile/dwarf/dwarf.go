@@ -112,7 +112,10 @@ func Walk(f File, suffix string) (Facts, error) {
 	if err := w.lineTables(); err != nil {
 		return w.facts, err
 	}
-	return w.facts, w.tables()
+	if err := w.tables(); err != nil {
+		return w.facts, err
+	}
+	return w.facts, w.lookups()
 }
 
 // Look reads the first unit's header and root entry alone: a cheap look at what

@@ -54,3 +54,29 @@ func TestLocations(t *testing.T) {
 	got, err = dwarf.Walk(f.with("loclists", table5(8, 0, 0, 0, 0, 0, 0xff, 0xff, 0xfe, 1, 0x50, 0)), "")
 	expect(t, "kind", outcome(got, err), "damaged a location of kind 254")
 }
+
+func TestLookups(t *testing.T) {
+	ranges := append(le.AppendUint32(nil, 8), 2, 0, 0, 0, 0, 0, 8, 0)
+	edit := func(b []byte, at int, v byte) []byte { b = slices.Clone(b); b[at] = v; return b }
+	names := append([]byte{5, 0, 0, 0}, make([]byte, 28)...)
+	names[4] = 1 // one unit
+	names = append(le.AppendUint32(nil, uint32(len(names)+4)), append(names, 0, 0, 0, 0)...)
+	for _, tt := range []struct {
+		name, section string
+		b             []byte
+		want          string
+	}{
+		{"ranges", "aranges", slices.Concat(ranges, ranges), "ok"},
+		{"version", "aranges", edit(ranges, 4, 9), "unjudged version 9"},
+		{"unit", "aranges", edit(ranges, 6, 99), "unjudged a unit at 0x63"},
+		{"address size", "aranges", edit(ranges, 10, 3), "unjudged address size 3"},
+		{"length", "aranges", edit(ranges, 0, 9), "unjudged a length of 0x9"},
+		{"names", "names", names, "ok"},
+		{"names version", "names", edit(names, 4, 4), "unjudged version 4"},
+		{"names unit", "names", edit(names, 36, 99), "unjudged a unit at 0x63"},
+		{"names sizes", "names", edit(names, 24, 99), "unjudged tables of"},
+	} {
+		got, err := dwarf.Walk(file(unit5(1, nil, 1), plain).with(tt.section, tt.b), "")
+		expect(t, tt.name, outcome(got, err), tt.want)
+	}
+}

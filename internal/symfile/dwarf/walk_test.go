@@ -289,7 +289,7 @@ func FuzzWalk(f *testing.F) {
 	f.Add(slices.Concat(unit4(1, 0, 0, 0, 0), make([]byte, 5)), append(declare(1, 0x11, 0, 0x10, 0x17), 0), line4, byte(3))
 	f.Fuzz(func(t *testing.T, info, abbrev, line []byte, how byte) {
 		s := file(info, abbrev).with("line", line).with("line.dwo", line).with("types", info).with("cu_index", line).with("tu_index", abbrev).
-			with("info.dwo", info).with("abbrev.dwo", abbrev).with("frame", line)
+			with("info.dwo", info).with("abbrev.dwo", abbrev).with("aranges", line).with("names", abbrev).with("rnglists", line).with("loclists", info).with("str_offsets", line)
 		s.unpacks = how&1 != 0
 		if how&2 != 0 {
 			s.order = binary.BigEndian

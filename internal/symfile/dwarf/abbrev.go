@@ -15,7 +15,7 @@ const (
 	maxTables    = 64      // kept at once; units that share one mostly follow each other
 	maxKeptOps   = 1 << 20 // of all tables kept
 	abbrevWindow = 64 << 10
-	maxReads     = 1 << 30 // bytes of tables read, some of them again; past it and some times the section, units go unjudged
+	maxReads     = 64 << 20 // bytes of tables read, some of them again; past it and some times the section, units go unjudged
 )
 
 // Tags that are looked at: DWARF 5 section 7.5.3.
@@ -121,7 +121,7 @@ func (a *abbrevs) table(off uint64, sh shape) (*table, error) {
 	case off >= a.section.Size:
 		return nil, &errTable{ErrDamaged, fmt.Sprintf("abbreviation offset %#x", off), fmt.Sprintf("below the %#x bytes of %s", a.section.Size, a.section.Name)}
 	}
-	if a.read > maxReads+4*a.section.Size {
+	if a.read > maxReads+8*a.section.Size {
 		return nil, &errTable{ErrUnjudged, "abbreviation tables that overlap", "tables apart from each other"}
 	}
 	n := a.section.Size - off

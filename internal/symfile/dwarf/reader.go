@@ -180,7 +180,7 @@ func (r *reader) fixed(n int) uint64 {
 	case 2:
 		return uint64(r.order.Uint16(p))
 	case 3:
-		lo, hi := p[0], p[2]
+		lo, hi := p[0], p[2] // binary.ByteOrder has no numbers of 3 bytes
 		if r.order.Uint16([]byte{1, 0}) != 1 {
 			lo, hi = hi, lo
 		}

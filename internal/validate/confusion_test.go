@@ -30,20 +30,15 @@ const (
 	extra  = "extra"  // found and not expected; for errors only, warnings may be more
 )
 
-// compare counts a package and says what is wrong with its report. Opened says that
-// the report is about the members of an archive.
-func (c *confusion) compare(s scenario, family string, opened bool, rep validate.Report) []string {
+// compare counts a package and says what is wrong with its report.
+func (c *confusion) compare(s scenario, family string, rep validate.Report) []string {
 	var wrong []string
-	want, checks := s.Verdict, s.Checks
-	if opened && want == "policy" {
-		want, checks = string(catalog.Good), nil
-		if !hasKeys(rep) {
-			wrong = append(wrong, "no keys from the members of an archive")
-		}
+	add(c.verdicts, family, s.Verdict+" "+string(rep.Verdict))
+	if s.Verdict != "policy" && s.Verdict != string(rep.Verdict) {
+		wrong = append(wrong, fmt.Sprintf("verdict %s, want %s", rep.Verdict, s.Verdict))
 	}
-	add(c.verdicts, family, want+" "+string(rep.Verdict))
-	if want != "policy" && want != string(rep.Verdict) {
-		wrong = append(wrong, fmt.Sprintf("verdict %s, want %s", rep.Verdict, want))
+	if s.Verdict == string(catalog.Good) && !hasKeys(rep) {
+		wrong = append(wrong, "no keys")
 	}
 	found := codesOf(rep)
 	expect := func(codes []string, sev catalog.Severity) {
@@ -56,10 +51,10 @@ func (c *confusion) compare(s scenario, family string, opened bool, rep validate
 			add(c.hits, string(sev)+" "+code, outcome)
 		}
 	}
-	expect(checks, catalog.Error)
+	expect(s.Checks, catalog.Error)
 	expect(s.Warnings, catalog.Warning)
 	for code, sev := range found {
-		if sev != catalog.Error || slices.Contains(checks, code) || want == "policy" {
+		if sev != catalog.Error || slices.Contains(s.Checks, code) || s.Verdict == "policy" {
 			continue
 		}
 		// One damage may be seen by several checks; an error in a good package is

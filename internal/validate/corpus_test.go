@@ -140,7 +140,10 @@ func TestCorpusScenarios(t *testing.T) {
 			t.Errorf("%s: %v", s.ID, err)
 			continue
 		}
-		for _, wrong := range c.compare(s, familyOf(s, families), opened, rep) {
+		if opened && s.Verdict == "policy" {
+			s.Verdict, s.Checks = string(catalog.Good), nil
+		}
+		for _, wrong := range c.compare(s, familyOf(s, families), rep) {
 			t.Errorf("%s (%s): %s", s.ID, s.Why, wrong)
 		}
 	}

@@ -29,7 +29,8 @@ const (
 // not end, and did not for the original. What they merely warn of is counted apart,
 // and so is what only a deep reading sees of every tenth of the rest. One flagged
 // mutant in five goes there too: if they print the very same as for the original, and the file is not shorter, it
-// counts as an alarm, which is worth a look: tools do not read everything.
+// counts as an alarm, which is worth a look: tools do not read everything, and
+// the only one for portable PDBs reads little more than their id.
 //
 // SYMKEEP_MUTANTS is how many mutants to make, SYMKEEP_SEED which ones. Examples, with
 // what was done to them, are kept in tmp/mutants.
@@ -113,36 +114,36 @@ func judge(ctx context.Context, ref *reference, s *score, m mutant) error {
 }
 
 func judgeFlagged(ctx context.Context, ref *reference, s *score, m mutant, f catalog.Finding) error {
-	_, _, same, err := ref.judge(ctx, m, plain)
+	c, err := ref.compare(ctx, m, plain)
 	if err != nil {
 		return err
 	}
 	s.add(m, "sampled")
-	if same && len(m.data) >= len(m.of.data) {
+	if c.same && len(m.data) >= len(m.of.data) {
 		s.example(m, "alarm", f.Code+" "+f.Message)
 	}
 	return nil
 }
 
 func judgeClean(ctx context.Context, ref *reference, s *score, m mutant) error {
-	complaint, isError, _, err := ref.judge(ctx, m, plain)
+	c, err := ref.compare(ctx, m, plain)
 	switch {
 	case err != nil:
 		return err
-	case isError:
-		s.example(m, "missed", complaint)
+	case c.isError:
+		s.example(m, "missed", c.complaint)
 		return nil
-	case complaint != "":
-		s.example(m, "warned", complaint)
+	case c.complaint != "":
+		s.example(m, "warned", c.complaint)
 		return nil
 	}
 	if m.no%deepSample != 0 {
 		return nil
 	}
 	s.add(m, "deep read")
-	complaint, isError, _, err = ref.judge(ctx, m, deep)
-	if err == nil && isError {
-		s.example(m, "deep", complaint)
+	c, err = ref.compare(ctx, m, deep)
+	if err == nil && c.isError {
+		s.example(m, "deep", c.complaint)
 	}
 	return err
 }

@@ -117,19 +117,25 @@ func (ref *reference) original(ctx context.Context, s *specimen, d depth) (readi
 	return r, err
 }
 
-// judge gives the first complaint about m that its original does not cause, and
-// whether it is an error. Same says that the tools print what they print for it.
-func (ref *reference) judge(ctx context.Context, m mutant, d depth) (complaint string, isError, same bool, err error) {
+// A comparison is what tools make of a mutant, beside its original.
+type comparison struct {
+	complaint string // the first of a kind that the original does not cause; empty if none
+	isError   bool   // it is an error, not a warning
+	same      bool   // they print what they print for the original
+}
+
+// compare reads a mutant and its original.
+func (ref *reference) compare(ctx context.Context, m mutant, d depth) (comparison, error) {
 	before, err := ref.original(ctx, m.of, d)
 	if err != nil {
-		return "", false, false, err
+		return comparison{}, err
 	}
 	after, err := ref.read(ctx, m.of.family, filepath.Base(m.of.path), d, m.data)
 	if err != nil {
-		return "", false, false, err
+		return comparison{}, err
 	}
-	complaint, isError = after.worse(before)
-	return complaint, isError, after.digest == before.digest && complaint == "", nil
+	complaint, isError := after.worse(before)
+	return comparison{complaint, isError, after.digest == before.digest && complaint == ""}, nil
 }
 
 // run adds what one tool says to r. Only a tool that does not start is an error.

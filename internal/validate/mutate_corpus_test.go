@@ -22,6 +22,7 @@ const (
 	maxSpecimen = 3 << 20 // bytes; larger files cost the tools seconds each
 	alarmSample = 5       // of so many flagged mutants one is shown to the tools as well
 	deepSample  = 10      // of so many mutants that tools read without complaint one is read deeply
+	missBound   = 5       // per cent of the damage that may be missed, all families together
 )
 
 // TestMutate damages files of the corpus at random. Whatever symkeep lets pass goes
@@ -32,7 +33,8 @@ const (
 // counts as an alarm, which is worth a look: tools do not read everything, and
 // the only one for portable PDBs reads little more than their id.
 //
-// SYMKEEP_MUTANTS is how many mutants to make, SYMKEEP_SEED which ones. Examples, with
+// It fails for a panic, for a check that takes too long, for memory, and for too
+// many misses. SYMKEEP_MUTANTS is how many mutants to make, SYMKEEP_SEED which ones. Examples, with
 // what was done to them, are kept in tmp/mutants.
 func TestMutate(t *testing.T) {
 	n, seed := number(t, "SYMKEEP_MUTANTS", 20000), number(t, "SYMKEEP_SEED", 1)
@@ -60,6 +62,9 @@ func TestMutate(t *testing.T) {
 	t.Logf("heap grew by %d MiB at most, bound %d MiB; peak RSS of this process %s", heap.peak()>>20, heapBound>>20, peakRSS())
 	if heap.peak() > heapBound {
 		t.Errorf("heap grew by %d MiB, want at most %d", heap.peak()>>20, heapBound>>20)
+	}
+	if rate := missRate(s.counts["~"]); rate > missBound {
+		t.Errorf("%.1f %% of the damage was missed, want at most %d: see tmp/mutants/index.txt", rate, missBound)
 	}
 }
 

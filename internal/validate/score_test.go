@@ -86,8 +86,13 @@ func (s *score) times() string {
 	return fmt.Sprintf("a check took %v on average, %v at most", (s.spent / time.Duration(max(s.checked, 1))).Round(time.Microsecond), s.slowest.Round(time.Millisecond))
 }
 
-// table has a row per family and mutation. The miss rate is that of damage which
+// missRate is the share, in per cent, that only a tool noticed of the damage which
 // symkeep or a tool calls an error.
+func missRate(counts map[string]int) float64 {
+	return 100 * float64(counts["missed"]) / float64(max(counts["missed"]+counts["flagged"], 1))
+}
+
+// table has a row per family and mutation.
 func (s *score) table() string {
 	var out strings.Builder
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -99,7 +104,7 @@ func (s *score) table() string {
 		for _, column := range columns {
 			fmt.Fprintf(w, "%d\t", c[column])
 		}
-		fmt.Fprintf(w, "%.1f %%\t\n", 100*float64(c["missed"])/float64(max(c["missed"]+c["flagged"], 1)))
+		fmt.Fprintf(w, "%.1f %%\t\n", missRate(c))
 	}
 	w.Flush()
 	return out.String()

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // A Kind says what the id of a Key is. The values are stored: they never change.
@@ -94,11 +95,18 @@ func debugIDBytes(id DebugID) string {
 
 // Index returns the stored form.
 func (k Key) Index() IndexKey {
-	name := k.Name
+	return IndexKey(k.AppendIndex(make([]byte, 0, 2+len(k.ID)+len(k.Name))))
+}
+
+// AppendIndex appends the stored form to b.
+func (k Key) AppendIndex(b []byte) []byte {
+	b = append(b, byte(k.Kind))
+	b = append(b, k.ID...)
+	b = append(b, byte(k.Artifact))
 	if k.Kind == KindBuildID || k.Kind == KindMachO {
-		name = ""
+		return b
 	}
-	return IndexKey(string([]byte{byte(k.Kind)}) + k.ID + string([]byte{byte(k.Artifact)}) + Fold(name))
+	return appendFold(b, k.Name)
 }
 
 // ParseIndexKey takes a stored key apart. The name comes back folded.
@@ -236,19 +244,39 @@ func (k *Key) UnmarshalJSON(b []byte) error {
 	return k.Valid()
 }
 
-// Fold maps ASCII A-Z to lower case and leaves every other byte alone.
+// Fold maps ASCII A-Z to lower case and leaves every other byte of UTF-8 alone.
 func Fold(s string) string {
-	for i := 0; i < len(s); i++ {
-		if 'A' <= s[i] && s[i] <= 'Z' {
-			return strings.Map(func(r rune) rune {
-				if 'A' <= r && r <= 'Z' {
-					return r + 'a' - 'A'
-				}
-				return r
-			}, strings.ToValidUTF8(s, "\uFFFD"))
+	if !hasUpper(s) {
+		return s
+	}
+	return string(appendFold(make([]byte, 0, len(s)), s))
+}
+
+// appendFold appends Fold(s) to b.
+func appendFold(b []byte, s string) []byte {
+	if !hasUpper(s) {
+		return append(b, s...)
+	}
+	if !utf8.ValidString(s) {
+		s = strings.ToValidUTF8(s, "\uFFFD")
+	}
+	from := len(b)
+	b = append(b, s...)
+	for i, c := range b[from:] {
+		if 'A' <= c && c <= 'Z' {
+			b[from+i] = c + 'a' - 'A'
 		}
 	}
-	return s
+	return b
+}
+
+func hasUpper(s string) bool {
+	for i := range len(s) {
+		if 'A' <= s[i] && s[i] <= 'Z' {
+			return true
+		}
+	}
+	return false
 }
 
 // SymStem returns the name a Breakpad file has without ".sym": the debug file

@@ -160,17 +160,35 @@ func storeKeys(name, id string) []Key {
 	if rest, ok := strings.CutPrefix(fid, "mach-uuid-"); ok {
 		return machOKeys(rest, Executable, name)
 	}
-	var keys []Key
-	if d, err := ParseDebugID(id); err == nil {
-		keys = append(keys, PDBKey(name, d))
+	if !isHex(id) {
+		return nil
 	}
-	if c, err := ParseCodeID(id); err == nil {
-		keys = append(keys, PEKey(name, c))
+	keys := make([]Key, 0, 3) // an id is at most two of them, and the key of withStoreKey
+	if n := len(id); n >= minDebugID && n <= maxDebugID {
+		if d, err := ParseDebugID(id); err == nil {
+			keys = append(keys, PDBKey(name, d))
+		}
 	}
-	if b, err := hex.DecodeString(fid); err == nil && len(b) > 0 && len(b) <= 256 {
+	if n := len(id); n >= minCodeID && n <= maxCodeID {
+		if c, err := ParseCodeID(id); err == nil {
+			keys = append(keys, PEKey(name, c))
+		}
+	}
+	if b, err := hex.DecodeString(id); err == nil && len(b) <= 256 {
 		keys = append(keys, WasmKey(name, BuildID(b)))
 	}
 	return keys
+}
+
+// isHex reports whether s is hex digits of either case, one at least.
+func isHex(s string) bool {
+	for i := range len(s) {
+		c := s[i] | 0x20
+		if (s[i] < '0' || s[i] > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // withStoreKey adds the key that a symbol index may have assigned. It goes last where

@@ -26,6 +26,8 @@ func BaseName(path string) string {
 func CheckName(name string) error {
 	reason := ""
 	switch {
+	case isPlainName(name):
+		return nil
 	case name == "":
 		reason = "empty"
 	case len(name) > MaxName:
@@ -42,6 +44,24 @@ func CheckName(name string) error {
 		return nil
 	}
 	return fmt.Errorf("name %q: %s: %w", clip(name), reason, ErrBadName)
+}
+
+// isPlainName accepts most names at a glance: printable ASCII that begins with a letter,
+// a digit or an underscore.
+func isPlainName(name string) bool {
+	if name == "" || len(name) > MaxName || !isWord(name[0]) {
+		return false
+	}
+	for i := range len(name) {
+		if c := name[i]; c < 0x20 || c >= 0x7f || c == '/' || c == '\\' || c == ':' {
+			return false
+		}
+	}
+	return true
+}
+
+func isWord(c byte) bool {
+	return c == '_' || '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
 }
 
 func clip(s string) string {

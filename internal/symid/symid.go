@@ -59,11 +59,17 @@ type DebugID struct {
 	Age  uint32
 }
 
+// Lengths of a debug id and of a code id, in hex digits.
+const (
+	minDebugID, maxDebugID = 33, 40
+	minCodeID, maxCodeID   = 9, 16
+)
+
 // ParseDebugID parses a debug id in Breakpad form: 32 hex digits of signature,
 // then 1 to 8 hex digits of age, no separators, either case. Errors wrap ErrBadID
 // and quote the input.
 func ParseDebugID(s string) (DebugID, error) {
-	if len(s) < 33 || len(s) > 40 {
+	if len(s) < minDebugID || len(s) > maxDebugID {
 		return DebugID{}, fmt.Errorf("debug id %q: %d characters, wanted 33 to 40 hex digits: %w", s, len(s), ErrBadID)
 	}
 	g, err := ParseGUID(s[:32])
@@ -88,7 +94,7 @@ type CodeID struct {
 
 // ParseCodeID parses 8 hex digits of timestamp and 1 to 8 of size, either case.
 func ParseCodeID(s string) (CodeID, error) {
-	if len(s) < 9 || len(s) > 16 {
+	if len(s) < minCodeID || len(s) > maxCodeID {
 		return CodeID{}, fmt.Errorf("code id %q: %d characters, wanted 9 to 16 hex digits: %w", s, len(s), ErrBadID)
 	}
 	ts, err := parseHex32(s[:8])

@@ -58,6 +58,7 @@ func (f *FSM) applyTx(logs []*raft.Log) []any {
 	fault.Point("fsm-before-apply")
 	patience := time.AfterFunc(checkYields, f.contents.yield)
 	defer patience.Stop()
+	f.sights.beginWrite()
 	err := f.db.Update(func(tx *bolt.Tx) error {
 		s := &state{tx: tx, head: h}
 		for _, l := range logs {
@@ -66,6 +67,7 @@ func (f *FSM) applyTx(logs []*raft.Log) []any {
 		events, check = s.events, s.check
 		return saveHead(tx, h)
 	})
+	f.sights.endWrite()
 	if err != nil {
 		panic(fmt.Errorf("raftfsm: log index %d: %w", logs[len(logs)-1].Index, err))
 	}

@@ -97,20 +97,26 @@ func BenchmarkContents(b *testing.B) {
 	b.ReportMetric(float64(rows*b.N)/b.Elapsed().Seconds(), "rows/s")
 }
 
-func BenchmarkLookup(b *testing.B) {
+func BenchmarkLookup(b *testing.B) { benchmarkFind(b, 1, true) }
+
+// BenchmarkMiss looks up keys that nobody has, between those that somebody has.
+func BenchmarkMiss(b *testing.B) { benchmarkFind(b, 2, false) }
+
+// benchmarkFind looks up the keys of a package, of which only number 1 is there.
+func benchmarkFind(b *testing.B, p int, want bool) {
 	w := newCluster(b)
 	w.fsm.ApplyBatch(bulk(w, 1, 50_000))
-	keys := []symid.IndexKey{}
+	var keys []symid.Key
 	for i := range 50_000 {
-		keys = append(keys, wideKey(1, i).Index())
+		keys = append(keys, wideKey(p, i))
 	}
+	b.ReportAllocs()
 	i := 0
 	for b.Loop() {
-		found, err := w.fsm.Lookup(keys[i%len(keys)])
-		if err != nil || len(found) != 1 {
-			b.Fatalf("Lookup = %v, %v", found, err)
+		i = (i + 7919) % len(keys)
+		if c, found, err := w.fsm.Find(keys[i : i+1]); err != nil || found != want {
+			b.Fatalf("Find = %v, %t, %v", c, found, err)
 		}
-		i += 7919
 	}
 }
 

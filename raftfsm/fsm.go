@@ -27,6 +27,7 @@ type FSM struct {
 	retired sync.WaitGroup
 
 	head     atomic.Pointer[head] // immutable; published after each commit
+	sights   sights
 	feed     feed
 	contents contents
 
@@ -79,6 +80,7 @@ func (f *FSM) Close() error {
 	f.swap.Lock()
 	db := f.db
 	f.db = nil
+	f.sights.close()
 	f.swap.Unlock()
 	if db == nil {
 		return nil

@@ -161,6 +161,9 @@ func (f *FSM) FeatureLevel() int { return f.head.Load().Feature }
 // Settings returns the cluster-wide settings.
 func (f *FSM) Settings() catalog.Settings { return f.head.Load().clone().Settings }
 
+// MemberCount returns the number of rows of the member table.
+func (f *FSM) MemberCount() int { return len(f.head.Load().members) }
+
 // Members returns the member table by name.
 func (f *FSM) Members() []catalog.Member {
 	ms := []catalog.Member{}

@@ -262,6 +262,7 @@ func (f *FSM) replace(db *bolt.DB, h *head, fresh string) error {
 	}
 	old := f.db
 	f.db = db
+	f.sights.close()
 	f.contents.reset()
 	f.publish(h)
 	f.retired.Go(func() { _ = old.Close() }) // waits for a snapshot under way; nothing was left to write

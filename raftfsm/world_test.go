@@ -270,6 +270,10 @@ func (w *world) lookup(k symid.Key) []catalog.Candidate {
 	if err != nil {
 		w.t.Fatalf("Lookup = %v", err)
 	}
+	first, ok, err := w.fsm.Find([]symid.Key{k})
+	if err != nil || ok != (len(found) > 0) || ok && first != found[0] {
+		w.t.Errorf("Find(%v) = %+v, %t, %v; Lookup = %+v", k, first, ok, err, found)
+	}
 	return found
 }
 

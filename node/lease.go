@@ -2,16 +2,15 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
 
 	"symkeep/internal/api"
 	"symkeep/internal/catalog"
-	"symkeep/internal/symid"
 )
 
 // Timings of misses, design section 7. A lease lasts leaseTime from the start of
@@ -39,8 +38,9 @@ type negativeLease struct {
 	end     context.CancelFunc
 	running sync.WaitGroup
 
+	started atomic.Pointer[time.Time] // of the newest round that succeeded; nil before one has
+
 	mu      sync.Mutex
-	started time.Time // of the newest round that succeeded
 	current *round    // nil when none is under way
 	broken  time.Time // until then nobody is asked
 	stopped bool
@@ -67,17 +67,28 @@ func (l *negativeLease) stop() {
 }
 
 // held reports whether the lease is valid now.
-func (l *negativeLease) held() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return !l.started.IsZero() && elapsed(l.started, time.Now()) < leaseTime
+func (l *negativeLease) held() bool { return l.age() < leaseTime }
+
+// age is the time since the newest round that succeeded began, leaseTime if none has.
+func (l *negativeLease) age() time.Duration {
+	started := l.started.Load()
+	if started == nil {
+		return leaseTime
+	}
+	return elapsed(*started, time.Now())
 }
 
 // everHeld reports whether a round has succeeded since the start.
-func (l *negativeLease) everHeld() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return !l.started.IsZero()
+func (l *negativeLease) everHeld() bool { return l.started.Load() != nil }
+
+// fresh is held for a miss that does not wait. When half of the lease is over it has
+// the next round begin, so that misses that come all the time never wait for one.
+func (l *negativeLease) fresh() bool {
+	age := l.age()
+	if age >= leaseTime/2 && age < leaseTime {
+		_, _ = l.begin() // at the latest when it has ended somebody waits for another
+	}
+	return age < leaseTime
 }
 
 // misses runs look under the lease, until look finds something or the lease was
@@ -103,18 +114,10 @@ func (l *negativeLease) acquire(ctx context.Context) error {
 	if l.held() {
 		return nil
 	}
-	l.mu.Lock()
-	if l.stopped || time.Now().Before(l.broken) {
-		l.mu.Unlock()
-		return errNobodySays
+	r, err := l.begin()
+	if err != nil {
+		return err
 	}
-	r := l.current
-	if r == nil {
-		r = &round{done: make(chan struct{})}
-		l.current = r
-		l.running.Go(func() { l.run(r) })
-	}
-	l.mu.Unlock()
 	select {
 	case <-r.done:
 		return r.err
@@ -123,15 +126,29 @@ func (l *negativeLease) acquire(ctx context.Context) error {
 	}
 }
 
+// begin returns the round under way, a new one if there is none.
+func (l *negativeLease) begin() (*round, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopped || time.Now().Before(l.broken) {
+		return nil, errNobodySays
+	}
+	if l.current == nil {
+		r := &round{done: make(chan struct{})}
+		l.current = r
+		l.running.Go(func() { l.run(r) })
+	}
+	return l.current, nil
+}
+
 func (l *negativeLease) run(r *round) {
 	ctx, cancel := context.WithTimeout(l.base, missTimeout)
 	defer cancel()
 	started := time.Now()
-	r.err = l.round(ctx)
-	l.mu.Lock()
-	if r.err == nil {
-		l.started = started
+	if r.err = l.round(ctx); r.err == nil {
+		l.started.Store(&started)
 	}
+	l.mu.Lock()
 	l.current = nil
 	l.mu.Unlock()
 	close(r.done)
@@ -236,120 +253,4 @@ func (n *Node) vouches() error {
 		return fmt.Errorf("node %s: stood still a moment ago: %w", n.name, api.ErrNotLeader)
 	}
 	return nil
-}
-
-// Locate returns the candidate that answers the first of keys that has one. Errors
-// wrap catalog.ErrNotFound when the cluster stands for the miss, and
-// catalog.ErrUnavailable when nobody can.
-func (n *Node) Locate(ctx context.Context, keys []symid.Key) (catalog.Candidate, error) {
-	index := make([]symid.IndexKey, len(keys))
-	for i, k := range keys {
-		index[i] = k.Index()
-	}
-	if c, ok, err := n.lookupHere(index); ok || err != nil {
-		return c, err
-	}
-	r, err := n.lookupLeased(ctx, index)
-	switch {
-	case err == nil && r.found:
-		return r.Candidate, nil
-	case err == nil && n.mayMiss():
-		return catalog.Candidate{}, catalog.ErrNotFound
-	case err == nil:
-		return n.lookupCompared(ctx, index)
-	case errors.Is(err, errNobodySays):
-		return catalog.Candidate{}, err
-	}
-	return n.lookupElsewhere(ctx, index)
-}
-
-// mayMiss reports whether a miss in this node's catalog may be taken for one. Its file
-// may have lost the row while it was not running, as long as nobody has compared it; in
-// a smaller cluster nobody could tell who is right.
-func (n *Node) mayMiss() bool {
-	return n.compared.Load() || n.fsm.FeatureLevel() < 2 || len(n.members()) < 3
-}
-
-// lookupCompared has others confirm a miss.
-func (n *Node) lookupCompared(ctx context.Context, index []symid.IndexKey) (catalog.Candidate, error) {
-	c, err := n.lookupElsewhere(ctx, index)
-	if err == nil { // or committed since
-		n.doubted.Store(true)
-	}
-	return c, err
-}
-
-// A lookedUp is what a lookup came to.
-type lookedUp struct {
-	catalog.Candidate
-	found bool
-}
-
-// lookupLeased looks the keys up under this node's own lease, for half the time
-// that a miss may take.
-func (n *Node) lookupLeased(ctx context.Context, index []symid.IndexKey) (r lookedUp, err error) {
-	ctx, cancel := context.WithTimeout(ctx, missTimeout/2)
-	defer cancel()
-	err = n.lease.misses(ctx, func() (bool, error) {
-		var err error
-		r.Candidate, r.found, err = n.lookupHere(index)
-		return r.found, err
-	})
-	return r, err
-}
-
-func (n *Node) lookupHere(index []symid.IndexKey) (catalog.Candidate, bool, error) {
-	for _, k := range index {
-		cs, err := n.fsm.Lookup(k)
-		if err != nil {
-			return catalog.Candidate{}, false, fmt.Errorf("%w: %w", err, catalog.ErrUnavailable)
-		}
-		if len(cs) > 0 {
-			return cs[0], true, nil
-		}
-	}
-	return catalog.Candidate{}, false, nil
-}
-
-// lookupElsewhere asks every other member at once; the first that may answer does.
-func (n *Node) lookupElsewhere(ctx context.Context, index []symid.IndexKey) (catalog.Candidate, error) {
-	var asking sync.WaitGroup
-	defer asking.Wait()
-	ctx, cancel := context.WithTimeout(ctx, missTimeout/2)
-	defer cancel() // before the wait: the others need not answer any more
-	others := n.otherMembers()
-	answers := make(chan *api.LookupResponse, len(others))
-	for _, m := range others {
-		asking.Go(func() {
-			r, err := n.peers.Lookup(ctx, n.peerAddr(m.ID, m.PeerAddr), index)
-			if err != nil {
-				answers <- nil
-				return
-			}
-			answers <- &r
-		})
-	}
-	for range others {
-		if r := <-answers; r != nil {
-			if len(r.Candidates) == 0 {
-				return catalog.Candidate{}, catalog.ErrNotFound
-			}
-			return r.Candidates[0], nil
-		}
-	}
-	n.lease.trip()
-	return catalog.Candidate{}, errNobodySays
-}
-
-// LookupKeys answers another member's miss, under a lease of this node.
-func (n *Node) LookupKeys(ctx context.Context, keys []symid.IndexKey) (api.LookupResponse, error) {
-	found, err := n.lookupLeased(ctx, keys)
-	if err != nil {
-		return api.LookupResponse{}, fmt.Errorf("%v: %w", err, catalog.ErrUnavailable)
-	}
-	r := api.LookupResponse{Index: n.fsm.AppliedIndex(), Candidates: []catalog.Candidate{}}
-	if found.found {
-		r.Candidates = append(r.Candidates, found.Candidate)
-	}
-	return r, nil
 }

@@ -67,6 +67,36 @@ func TestMissFound(t *testing.T) {
 	})
 }
 
+// TestLeaseRenewedAhead: misses that keep coming never find the lease over, and cost a
+// round with the leader twice a second.
+func TestLeaseRenewedAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rounds := 0
+		l := newNegativeLease(func(context.Context) error { rounds++; time.Sleep(20 * time.Millisecond); return nil })
+		defer l.stop()
+		if l.fresh() || rounds > 0 {
+			t.Errorf("fresh before the first round = true, or %d rounds began by it", rounds)
+		}
+		if err := l.acquire(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		for time.Since(begun) < 10*time.Second {
+			if !l.fresh() || !l.held() {
+				t.Fatalf("lease over after %s of misses", time.Since(begun))
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if rounds < 18 || rounds > 21 {
+			t.Errorf("%d rounds in 10 s, want one each half second", rounds)
+		}
+		time.Sleep(leaseTime)
+		if l.fresh() {
+			t.Error("fresh after a pause as long as the lease = true")
+		}
+	})
+}
+
 // TestLeaseStop: stopping ends the round under way, and there is no other.
 func TestLeaseStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

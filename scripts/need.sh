@@ -13,6 +13,7 @@
 #   lb         haproxy
 #   truth      dump_syms, minidump_stackwalk, their dumps and sentry-cli, in tmp/npm; wants node
 #   sweep      detached debug files of C and C++ programs, and libraries in tmp/npm; wants node
+#   bench      nginx, debuginfod and wrk: what make bench compares with, and the load
 #
 # A group whose commands are all there costs nothing and needs no rights. The rest
 # is installed with apt, as root or through sudo; no service that a package brings
@@ -40,6 +41,7 @@ commands() {
 	net) echo "ip tc nft nsenter losetup mount umount fsfreeze mkfs.ext4 fusermount3 ps" ;;
 	lb) echo "haproxy" ;;
 	truth | sweep) ;; # files, not commands: see missing and from_npm
+	bench) echo "nginx debuginfod wrk" ;;
 	*) return 1 ;;
 	esac
 }
@@ -57,6 +59,7 @@ packages() {
 	net) echo "nftables iproute2 e2fsprogs util-linux mount fuse3 procps" ;;
 	lb) echo "haproxy" ;;
 	sweep) echo "libc6-dbg cupt-dbg" ;;
+	bench) echo "nginx-light debuginfod wrk" ;;
 	esac
 }
 

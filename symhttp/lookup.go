@@ -10,7 +10,6 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"symkeep/internal/cab"
 	"symkeep/internal/catalog"
 	"symkeep/internal/symid"
 )
@@ -45,6 +44,9 @@ func (d *debuggers) lookup(rc *fasthttp.RequestCtx, path string) {
 // find answers the lookup and returns what became of it. Bytes that cannot be
 // reached are tried again, from the lookup on, until Config.ReachTimeout.
 func (d *debuggers) find(rc *fasthttp.RequestCtx, l symid.Lookup) string {
+	if result, ok := d.quick(rc, l); ok {
+		return result
+	}
 	ctx, cancel := context.WithTimeout(d.base, d.cfg.ReachTimeout)
 	defer cancel()
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
@@ -72,6 +74,44 @@ func (d *debuggers) find(rc *fasthttp.RequestCtx, l symid.Lookup) string {
 	}
 }
 
+// quick answers what nobody has to be waited for: a miss that this node may state, and
+// a hit whose answer is on the shelf.
+func (d *debuggers) quick(rc *fasthttp.RequestCtx, l symid.Lookup) (result string, ok bool) {
+	if l.Section != "" {
+		return "", false
+	}
+	c, err := d.locator.LocateNow(l.Keys)
+	if err == catalog.ErrNotFound {
+		miss(rc)
+		return "miss", true
+	}
+	if err != nil {
+		return "", false
+	}
+	id := wanted(rc, l, c)
+	a := d.store.shelf.get(id)
+	if a == nil {
+		return "", false
+	}
+	if result, err = d.respond(d.base, rc, l, a.representation(c)); err != nil {
+		d.store.shelf.drop(c.Digest)
+		return "", false
+	}
+	return result, true
+}
+
+// wanted names the answer that a request asks for.
+func wanted(rc *fasthttp.RequestCtx, l symid.Lookup, c catalog.Candidate) answerID {
+	id := answerID{digest: c.Digest}
+	switch ranged := rc.IsGet() && len(rc.Request.Header.Peek("Range")) > 0; {
+	case l.Packed:
+		id.form, id.member = formCabinet, memberName(l, c)
+	case !ranged && acceptsGzip(header(rc, "Accept-Encoding")):
+		id.form = formGzip
+	}
+	return id
+}
+
 // errMiss is the cluster's word that there is nothing to serve.
 var errMiss = errors.New("miss")
 
@@ -84,10 +124,23 @@ func (d *debuggers) try(ctx context.Context, rc *fasthttp.RequestCtx, l symid.Lo
 	if err != nil {
 		return "", err
 	}
-	if l.Packed {
-		return d.cabinet(ctx, rc, l, c)
+	id := wanted(rc, l, c)
+	a, o, err := d.store.prepare(ctx, c, id)
+	if err != nil {
+		return "", err
 	}
-	return d.whole(ctx, rc, l, c)
+	if a != nil {
+		return d.respond(ctx, rc, l, a.representation(c))
+	}
+	defer o.Close()
+	r, err := o.represent(id)
+	if err != nil {
+		return "", err
+	}
+	if id.form != formCabinet && r.encoding == "" && o.raw == nil && rc.IsGet() {
+		d.store.hot.asked(c, o.size)
+	}
+	return d.respond(ctx, rc, l, r)
 }
 
 // locate asks for the candidate to serve.
@@ -102,54 +155,6 @@ func (d *debuggers) locate(ctx context.Context, keys []symid.Key) (catalog.Candi
 		return c, errMiss
 	}
 	return c, fmt.Errorf("%w: %w", errNobody, err)
-}
-
-// whole serves a file as it is, gzip encoded if the client asks for that.
-func (d *debuggers) whole(ctx context.Context, rc *fasthttp.RequestCtx, l symid.Lookup, c catalog.Candidate) (string, error) {
-	ranged := rc.IsGet() && len(rc.Request.Header.Peek("Range")) > 0
-	gzip := !ranged && acceptsGzip(header(rc, "Accept-Encoding"))
-	open := d.store.openRaw
-	if gzip {
-		open = d.store.openPacked
-	}
-	o, err := open(ctx, c)
-	if err != nil {
-		return "", err
-	}
-	defer o.Close()
-	r := representation{o: o, size: o.size, etag: rawTag(c.Digest), rangeable: true, body: o.rawBody}
-	if gzip && o.cab.Info().GzipSize < o.size {
-		r.encoding, r.rangeable = "gzip", false
-		r.size, r.etag = o.cab.Info().GzipSize, gzipTag(c.Digest, o.cab.Info().PackedSHA256)
-		r.body = o.wholeGzip
-	} else if o.raw == nil && rc.IsGet() {
-		d.store.hot.asked(c, o.size)
-	}
-	return d.respond(ctx, rc, l, r)
-}
-
-// cabinet serves the .pd_ form.
-func (d *debuggers) cabinet(ctx context.Context, rc *fasthttp.RequestCtx, l symid.Lookup, c catalog.Candidate) (string, error) {
-	o, err := d.store.openPacked(ctx, c)
-	if err != nil {
-		return "", err
-	}
-	defer o.Close()
-	name := o.cab.Info().Name
-	if want := memberName(l, c); symid.Fold(want) != symid.Fold(name) {
-		name = want
-	}
-	_, info, err := o.cab.Rehead(name)
-	if errors.Is(err, cab.ErrNoCabinet) || errors.Is(err, cab.ErrName) {
-		return "", errMiss // only the raw name has an answer
-	}
-	if err != nil {
-		return "", err
-	}
-	return d.respond(ctx, rc, l, representation{
-		o: o, size: info.PackedSize, etag: packedTag(info.PackedSHA256), rangeable: true,
-		body: o.cabinetNamed(name),
-	})
 }
 
 // memberName is the file name that the client wants to unpack.

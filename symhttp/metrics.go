@@ -2,6 +2,7 @@ package symhttp
 
 import (
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +20,16 @@ type metrics struct {
 	lookups     *prometheus.CounterVec
 	seconds     *prometheus.HistogramVec
 	calls       *prometheus.CounterVec
+
+	mu     sync.RWMutex
+	series map[[2]string]lookupSeries // by route and result
+}
+
+// A lookupSeries is what one debugger request is counted in. Finding it by its labels
+// takes longer than counting.
+type lookupSeries struct {
+	total   prometheus.Counter
+	seconds prometheus.Observer
 }
 
 // newMetrics registers the series of the public server.
@@ -27,6 +38,7 @@ func newMetrics(reg *prometheus.Registry) *metrics {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
 	m := &metrics{
+		series:      map[[2]string]lookupSeries{},
 		sentBytes:   counter("symkeep_http_sent_bytes_total", "Bytes of files announced to debuggers."),
 		uploads:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "symkeep_http_uploads", Help: "Uploads running."}),
 		uploadTotal: counter("symkeep_http_uploads_total", "Uploads begun."),
@@ -44,8 +56,18 @@ func newMetrics(reg *prometheus.Registry) *metrics {
 
 // lookup counts one debugger request, from its header to that of the answer.
 func (m *metrics) lookup(route, result string, start time.Time) {
-	m.lookups.WithLabelValues(route, result).Inc()
-	m.seconds.WithLabelValues(route).Observe(time.Since(start).Seconds())
+	id := [2]string{route, result}
+	m.mu.RLock()
+	s, ok := m.series[id]
+	m.mu.RUnlock()
+	if !ok {
+		s = lookupSeries{m.lookups.WithLabelValues(route, result), m.seconds.WithLabelValues(route)}
+		m.mu.Lock()
+		m.series[id] = s
+		m.mu.Unlock()
+	}
+	s.total.Inc()
+	s.seconds.Observe(time.Since(start).Seconds())
 }
 
 // call counts one request of /api/v1.

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/sync/singleflight"
 
 	"symkeep/internal/cab"
 	"symkeep/internal/catalog"
@@ -28,6 +29,8 @@ type store struct {
 	blobs    Blobs
 	cache    Cache // may be nil
 	hot      *hot
+	shelf    *shelf
+	flights  singleflight.Group // answers being made
 	verified *verified
 	memory   *semaphore.Weighted
 }
@@ -92,6 +95,7 @@ func (st *store) suspect(d catalog.Digest, err error) {
 	var disk *fs.PathError
 	if errors.Is(err, cab.ErrCorrupt) || errors.Is(err, cab.ErrFormat) || errors.As(err, &disk) {
 		st.verified.drop(d)
+		st.shelf.drop(d)
 		st.blobs.Suspect(d, err)
 	}
 }

@@ -63,7 +63,8 @@ func NewPublic(cfg Config, p Public) (*Server, error) {
 		p.Metrics = prometheus.NewRegistry()
 	}
 	m := newMetrics(p.Metrics)
-	st := &store{blobs: p.Blobs, cache: p.Cache, verified: newVerified(time.Now), memory: semaphore.NewWeighted(cfg.StreamBytes)}
+	st := &store{blobs: p.Blobs, cache: p.Cache, shelf: newShelf(time.Now), verified: newVerified(time.Now), memory: semaphore.NewWeighted(cfg.StreamBytes)}
+	s.work = append(s.work, st.shelf.run)
 	if p.Cache != nil {
 		st.hot = newHot(st, p.Log)
 		s.work = append(s.work, st.hot.run)

@@ -14,13 +14,15 @@ import (
 	"symkeep/internal/symid"
 )
 
-// A representation is one form of one object, ready to be sent whole or in part.
+// A representation is one form of one file, ready to be sent whole or in part.
 type representation struct {
-	o         *object
+	name      string // base name of the file
+	raw       int64  // bytes of the file
 	size      int64
 	etag      string // quoted, strong: it names these very bytes
 	encoding  string // Content-Encoding, empty for identity
 	rangeable bool
+	data      []byte // all of it, or nil; never changed
 	body      func(ctx context.Context, s span, conn net.Conn) (*body, error)
 }
 
@@ -40,7 +42,7 @@ func (d *debuggers) respond(ctx context.Context, rc *fasthttp.RequestCtx, l symi
 	}
 	part, status := r.choose(rc)
 	var b *body
-	if rc.IsGet() && status < 300 {
+	if rc.IsGet() && status < 300 && r.data == nil {
 		var err error
 		if b, err = r.body(ctx, part, rc.Conn()); err != nil {
 			return "", err
@@ -48,6 +50,9 @@ func (d *debuggers) respond(ctx context.Context, rc *fasthttp.RequestCtx, l symi
 	}
 	d.head(rc, l, r, part, status)
 	switch {
+	case status < 300 && rc.IsGet() && r.data != nil:
+		rc.Response.SetBodyRaw(r.data[part.off:part.end()])
+		d.metrics.sent(part.n)
 	case b != nil:
 		rc.SetWriteDeadline(time.Now().Add(d.cfg.WriteTimeout + d.cfg.sending(part.n)))
 		rc.SetBodyStream(b, int(part.n))
@@ -110,7 +115,7 @@ func (d *debuggers) head(rc *fasthttp.RequestCtx, l symid.Lookup, r representati
 	}
 	if fromDebuginfod(l) {
 		h.Set("X-DEBUGINFOD-SIZE", strconv.FormatInt(r.artifactSize(l), 10))
-		h.Set("X-DEBUGINFOD-FILE", r.o.name)
+		h.Set("X-DEBUGINFOD-FILE", r.name)
 	}
 }
 
@@ -119,5 +124,5 @@ func (r representation) artifactSize(l symid.Lookup) int64 {
 	if l.Section != "" {
 		return r.size
 	}
-	return r.o.size
+	return r.raw
 }

@@ -26,6 +26,9 @@ type Locator interface {
 	// that wraps catalog.ErrNotFound is a miss the cluster stands for. Any other
 	// says that nobody can tell now: the connection is reset.
 	Locate(ctx context.Context, keys []symid.Key) (catalog.Candidate, error)
+	// LocateNow is Locate without waiting for anybody. Any error but
+	// catalog.ErrNotFound itself says that Locate may know better.
+	LocateNow(keys []symid.Key) (catalog.Candidate, error)
 }
 
 // Blobs opens packed blobs, wherever in the cluster they are.

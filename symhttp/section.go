@@ -49,7 +49,7 @@ func (d *debuggers) sectionOf(ctx context.Context, rc *fasthttp.RequestCtx, l sy
 		return "", err
 	}
 	return d.respond(ctx, rc, l, representation{
-		o: o, size: s.n, etag: spanTag(c.Digest, s), rangeable: true,
+		name: o.name, raw: o.size, size: s.n, etag: spanTag(c.Digest, s), rangeable: true,
 		body: func(ctx context.Context, part span, conn net.Conn) (*body, error) {
 			return o.rawBody(ctx, span{s.off + part.off, part.n}, conn)
 		},

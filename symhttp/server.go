@@ -52,7 +52,7 @@ func newServer(cfg Config, log *slog.Logger, self Self) (*Server, error) {
 		Logger:                       serverLog{log},
 		Concurrency:                  2 * cfg.MaxConns, // conns holds the limit: fasthttp's own answer over it is a 503
 		ReadBufferSize:               cfg.HeaderBytes,
-		WriteBufferSize:              16 << 10,
+		WriteBufferSize:              18 << 10, // the head of an answer and 16 KiB
 		ReadTimeout:                  cfg.ReadTimeout,
 		WriteTimeout:                 cfg.WriteTimeout,
 		IdleTimeout:                  cfg.IdleTimeout,
@@ -61,6 +61,7 @@ func newServer(cfg Config, log *slog.Logger, self Self) (*Server, error) {
 		DisablePreParseMultipartForm: true,
 		NoDefaultContentType:         true,
 		CloseOnShutdown:              true,
+		LazyRequestTime:              true, // nobody asks for it
 	}
 	return s, nil
 }

@@ -56,8 +56,7 @@ func (v *verified) has(d catalog.Digest, file os.FileInfo) bool {
 		delete(v.seen, d)
 		return false
 	}
-	return ok && os.SameFile(c.file, file) && c.file.Size() == file.Size() &&
-		c.file.ModTime().Equal(file.ModTime()) && changed(c.file) == changed(file)
+	return ok && sameFile(c.file, file)
 }
 
 // drop forgets a file that turned out bad.

@@ -37,6 +37,7 @@ type world struct {
 	deadline  time.Time // of the last commit
 	files     map[symid.IndexKey]catalog.Candidate
 	locateErr error
+	slow      bool // LocateNow states no miss
 	panics    bool
 	openErr   func(n int) error // of the n-th OpenBlob, from 1
 	opens     int
@@ -112,6 +113,17 @@ func (w *world) Locate(_ context.Context, keys []symid.Key) (catalog.Candidate, 
 		}
 	}
 	return catalog.Candidate{}, fmt.Errorf("key %v: %w", keys, catalog.ErrNotFound)
+}
+
+func (w *world) LocateNow(keys []symid.Key) (catalog.Candidate, error) {
+	c, err := w.Locate(context.Background(), keys)
+	if errors.Is(err, catalog.ErrNotFound) && w.slow {
+		return c, catalog.ErrUnavailable
+	}
+	if errors.Is(err, catalog.ErrNotFound) {
+		err = catalog.ErrNotFound
+	}
+	return c, err
 }
 
 // file is a copy on this node, or one that pretends to be far away.

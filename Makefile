@@ -12,7 +12,7 @@ CORPUS   ?= corpus
 N        ?= 20000
 ROUNDS   ?= 5
 
-.PHONY: help build cross test race fuzz lint corpus mutate sweep bench peers e2e torture demo clean
+.PHONY: help build cross test race fuzz lint corpus mutate sweep bench microbench peers e2e torture demo clean
 
 NEEDS := race cab archives debuggers smb mail curl node net lb truth
 
@@ -57,8 +57,13 @@ sweep: build ## check all programs of this machine and of npm packages: no panic
 	@scripts/need.sh debuggers node truth sweep
 	SYMKEEP_BIN=$(CURDIR)/$(BIN) nice -n 10 go test -tags sweep -count 1 -timeout 1h -v -run TestSweep ./e2e
 
-bench: ## benchmarks, each against a peer measured in the same run
-	go test -run '^$$' -bench . -benchtime 2s ./...
+bench: build ## symkeep beside nginx and debuginfod in one run: tmp/bench.txt
+	@scripts/need.sh bench
+	go build -o $(CURDIR)/tmp/bench-run ./e2e/bench
+	$(CURDIR)/tmp/bench-run -bin $(CURDIR)/$(BIN)
+
+microbench: ## the benchmarks of single packages
+	go test -run '^$$' -bench . -benchtime 1s ./internal/cab ./internal/symid ./raftfsm ./replication
 
 peers: build ## measure symkeep check beside other tools on the same files: make peers CORPUS=DIR ROUNDS=5
 	@scripts/need.sh debuggers node truth

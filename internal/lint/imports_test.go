@@ -33,7 +33,7 @@ var ranks = map[string]int{
 // doors are the only rooms that may import a dependency.
 var doors = map[string][]string{
 	"github.com/hashicorp/memberlist":  {"internal/gossip"},
-	"github.com/hashicorp/raft":        {"raftfsm", "node"},
+	"github.com/hashicorp/raft":        {"raftfsm", "node", "e2e"}, // e2e makes a log of its own
 	"github.com/hashicorp/raft-boltdb": {"raftfsm", "node"},
 	"github.com/valyala/fasthttp":      {"symhttp", "internal/api"},
 	"github.com/spf13/cobra":           {"cmd", "ops"},

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/klauspost/compress/flate"
+
+	"symkeep/internal/cab"
+)
+
+// packBytes is how much is packed in one round.
+const packBytes = 48 << 20
+
+// pack compares the packer on all processors with itself on one, and the size of what
+// comes out with the encoder that the size of reference was measured with: level 6, the
+// groups and blocks of the packed form.
+func pack(ctx context.Context, cfg config, t *table) error {
+	var raw bytes.Buffer
+	if err := code(11)(&raw, packBytes); err != nil {
+		return err
+	}
+	data := raw.Bytes()
+	cores := runtime.GOMAXPROCS(0)
+	var one, all []float64
+	var size int64
+	for range cfg.rounds {
+		for _, workers := range []int{1, cores} {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			begun := time.Now()
+			var err error
+			if size, err = packTo(filepath.Join(cfg.dir, "packed"), data, workers); err != nil {
+				return err
+			}
+			speed := float64(len(data)) / 1e6 / time.Since(begun).Seconds()
+			if workers == 1 {
+				one = append(one, speed)
+			} else {
+				all = append(all, speed)
+			}
+		}
+	}
+	reference, err := deflatedSize(data)
+	if err != nil {
+		return err
+	}
+	single, many := median(one), median(all)
+	ratio := float64(size) / float64(reference)
+	t.add(line{work: fmt.Sprintf("pack %d MiB of a program, every block decoded again and compared", packBytes>>20),
+		values: []value{{"one core", single, "MB/s"}, {"all cores", many, fmt.Sprintf("MB/s on %d", cores)},
+			{"size", 100 * float64(size) / float64(len(data)), "% of raw"},
+			{"level 6", 100 * float64(reference) / float64(len(data)), "% of raw, klauspost flate in the same blocks"}},
+		checks: []check{{what: "x cores x one core", got: many / single / float64(cores), bound: 0.9},
+			{what: "x the size at level 6", got: ratio, bound: 1.01, atMost: true}}})
+	return nil
+}
+
+// packTo packs into a file and returns its size.
+func packTo(path string, data []byte, workers int) (int64, error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	w, err := cab.NewWriter(f, cab.Options{RawSize: int64(len(data)), Name: "program", Workers: workers})
+	if err != nil {
+		return 0, err
+	}
+	if _, err := w.Write(data); err != nil {
+		return 0, err
+	}
+	info, err := w.Close()
+	return info.PackedSize, err
+}
+
+// deflatedSize is the size of the same groups and blocks by another encoder, framing
+// left out.
+func deflatedSize(data []byte) (int64, error) {
+	const block = 32 << 10
+	out := counter{w: io.Discard}
+	for len(data) > 0 {
+		group := data[:min(len(data), cab.GroupSize)]
+		data = data[len(group):]
+		z, err := flate.NewWriter(&out, 6)
+		if err != nil {
+			return 0, err
+		}
+		for len(group) > 0 {
+			p := group[:min(len(group), block)]
+			group = group[len(p):]
+			if _, err := z.Write(p); err != nil {
+				return 0, err
+			}
+			if err := z.Flush(); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return out.n, nil
+}

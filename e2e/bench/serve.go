@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+const (
+	smallFiles = 64
+	missing    = 1024 // keys that nobody has, asked for in turn
+)
+
+// A job is one kind of work for several servers.
+type job struct {
+	work    string
+	load    load
+	paths   map[string][]string // by server
+	targets map[string]float64  // requests per second of symkeep over those of this one
+}
+
+// A stage is the servers with what they serve.
+type stage struct {
+	cfg     config
+	servers []*server
+	node    *node
+	root    string // of nginx
+
+	small           []*file
+	mid, big, plain *file
+}
+
+// serve compares how hits and misses are answered.
+func serve(ctx context.Context, cfg config, t *table) error {
+	s := &stage{cfg: cfg, root: filepath.Join(cfg.dir, "www")}
+	defer s.close()
+	if err := s.build(ctx); err != nil {
+		return err
+	}
+	jobs, err := s.jobs(ctx)
+	if err != nil {
+		return err
+	}
+	rates := make([]map[string][]float64, len(jobs))
+	for round := range cfg.rounds {
+		for i, j := range jobs {
+			if rates[i] == nil {
+				rates[i] = map[string][]float64{}
+			}
+			for k := range s.servers { // each round begins with another one
+				srv := s.servers[(k+round)%len(s.servers)]
+				if len(j.paths[srv.name]) == 0 {
+					continue
+				}
+				rate, err := shoot(ctx, cfg.dir, srv, j.load, j.paths[srv.name], cfg.shot)
+				if err != nil {
+					return fmt.Errorf("%s: %w", j.work, err)
+				}
+				rates[i][srv.name] = append(rates[i][srv.name], rate)
+			}
+		}
+	}
+	for i, j := range jobs {
+		t.add(j.line(s.servers, rates[i]))
+	}
+	return s.firstTime(ctx, t)
+}
+
+// line sums the rounds of a job up.
+func (j job) line(servers []*server, rates map[string][]float64) line {
+	l := line{work: j.work}
+	ours := median(rates["symkeep"])
+	for _, srv := range servers {
+		if len(rates[srv.name]) == 0 {
+			continue
+		}
+		l.values = append(l.values, value{srv.name, median(rates[srv.name]), "requests/s"})
+		if target, ok := j.targets[srv.name]; ok {
+			l.checks = append(l.checks, check{what: "x " + srv.name, got: ours / median(rates[srv.name]), bound: target})
+		}
+	}
+	return l
+}
+
+// build makes the files, starts the servers and pushes.
+func (s *stage) build(ctx context.Context) error {
+	src := filepath.Join(s.cfg.dir, "files")
+	if err := makeDirs(src, s.root); err != nil {
+		return err
+	}
+	make := func(name string, size int64, seed int) (*file, error) {
+		return makeFile(filepath.Join(src, name), size, code(seed))
+	}
+	for i := range smallFiles {
+		f, err := make(fmt.Sprintf("small%d.debug", i), 16<<10, i)
+		if err != nil {
+			return err
+		}
+		s.small = append(s.small, f)
+	}
+	var err error
+	if s.mid, err = make("mid.debug", 5<<19, 100); err != nil { // packs to about 1 MiB
+		return err
+	}
+	if s.big, err = make("big.debug", 125<<20, 200); err != nil { // packs to about 50 MiB
+		return err
+	}
+	if s.plain, err = make("plain.debug", 50<<20, 300); err != nil {
+		return err
+	}
+	if s.node, err = newNode(s.cfg, "node", ""); err != nil {
+		return err
+	}
+	if err := s.node.start(ctx); err != nil {
+		return err
+	}
+	s.servers = append(s.servers, &server{"symkeep", s.node.addr, s.node.stop})
+	nginx, err := startNginx(ctx, s.cfg.dir, s.root)
+	if err != nil {
+		return err
+	}
+	s.servers = append(s.servers, nginx)
+	debuginfod, err := startDebuginfod(ctx, s.cfg.dir, src, smallFiles+3)
+	if err != nil {
+		return err
+	}
+	s.servers = append(s.servers, debuginfod)
+	return s.node.push(ctx, src)
+}
+
+func makeDirs(dirs ...string) error {
+	for _, d := range dirs {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *stage) close() {
+	for _, srv := range s.servers {
+		srv.stop()
+	}
+}
+
+// jobs fetches what nginx is to serve and says what is asked of whom.
+func (s *stage) jobs(ctx context.Context) ([]job, error) {
+	same := func(f ...*file) (paths []string) {
+		for _, f := range f {
+			paths = append(paths, f.debuginfo())
+		}
+		return paths
+	}
+	for i, f := range append(slices.Clone(s.small), s.plain) {
+		if err := s.copy(ctx, f.debuginfo(), f, fmt.Sprintf("raw%d", i), ""); err != nil {
+			return nil, err
+		}
+	}
+	var smallCopies, misses, ngMisses []string
+	for i := range s.small {
+		smallCopies = append(smallCopies, fmt.Sprintf("/raw%d", i))
+	}
+	for i := range missing {
+		id := sha256.Sum256(fmt.Appendf(nil, "nobody has %d", i))
+		misses = append(misses, "/buildid/"+hex.EncodeToString(id[:20])+"/debuginfo")
+		ngMisses = append(ngMisses, "/"+hex.EncodeToString(id[:20]))
+	}
+	jobs := []job{
+		{work: "hit, 16 KiB, 16 connections", load: load{conns: 16},
+			paths:   map[string][]string{"symkeep": same(s.small...), "nginx": smallCopies, "debuginfod": same(s.small...)},
+			targets: map[string]float64{"nginx": 1, "debuginfod": 5}},
+		{work: "miss, 16 connections", load: load{conns: 16, missed: true},
+			paths:   map[string][]string{"symkeep": misses, "nginx": ngMisses, "debuginfod": misses},
+			targets: map[string]float64{"nginx": 1, "debuginfod": 5}},
+		{work: "hit, 50 MiB raw, second time, 4 connections", load: load{conns: 4},
+			paths: map[string][]string{"symkeep": same(s.plain), "nginx": {fmt.Sprintf("/raw%d", smallFiles)},
+				"debuginfod": same(s.plain)}, targets: map[string]float64{"nginx": 0.95}},
+	}
+	for _, stored := range []struct {
+		name, size string
+		f          *file
+	}{{"mid", "1 MiB", s.mid}, {"big", "50 MiB", s.big}} {
+		if err := s.copy(ctx, stored.f.cabinet(), nil, stored.name+".pd_", ""); err != nil {
+			return nil, err
+		}
+		if err := s.copy(ctx, stored.f.debuginfo(), nil, stored.name+".gz", "gzip"); err != nil {
+			return nil, err
+		}
+		jobs = append(jobs,
+			job{work: "hit, " + stored.size + " cabinet (.pd_), 4 connections", load: load{conns: 4},
+				paths:   map[string][]string{"symkeep": {stored.f.cabinet()}, "nginx": {"/" + stored.name + ".pd_"}},
+				targets: map[string]float64{"nginx": 0.95}},
+			job{work: "hit, " + stored.size + " gzip, 4 connections", load: load{conns: 4, gzip: true},
+				paths:   map[string][]string{"symkeep": same(stored.f), "nginx": {"/" + stored.name + ".gz"}},
+				targets: map[string]float64{"nginx": 0.95}})
+	}
+	return jobs, nil
+}
+
+// copy fetches an answer of symkeep, which has to be the file if one is named, into a
+// file for nginx. It asks a second time: from then on the node has seen what is hot.
+func (s *stage) copy(ctx context.Context, path string, f *file, name, encoding string) error {
+	out, err := os.Create(filepath.Join(s.root, name))
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	h := sha256.New()
+	if _, err := fetch(ctx, "http://"+s.node.addr+path, encoding, io.MultiWriter(out, h)); err != nil {
+		return err
+	}
+	if got := hex.EncodeToString(h.Sum(nil)); f != nil && got != f.sha256 {
+		return fmt.Errorf("GET %s: bytes with SHA-256 %s, wanted those of %s, %s", path, got, f.path, f.sha256)
+	}
+	_, err = fetch(ctx, "http://"+s.node.addr+path, encoding, io.Discard)
+	return err
+}
+
+// fetch copies the body of an answer, encoded as it came, and returns its length.
+func fetch(ctx context.Context, url, encoding string, w io.Writer) (int64, error) {
+	req, err := http.NewRequestWithContext(ctx, "GET", url, nil)
+	if err != nil {
+		return 0, err
+	}
+	if encoding == "" {
+		encoding = "identity" // else the client asks for gzip and decodes it
+	}
+	req.Header.Set("Accept-Encoding", encoding)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return 0, fmt.Errorf("GET %s: %s", url, resp.Status)
+	}
+	return io.Copy(w, resp.Body)
+}

@@ -432,6 +432,9 @@ func (n *Node) Close() error {
 	if n.fsm != nil {
 		errs = append(errs, n.fsm.Close())
 	}
+	if n.cache != nil {
+		n.cache.Close()
+	}
 	if n.blobs != nil {
 		errs = append(errs, n.blobs.Close())
 	}

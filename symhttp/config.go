@@ -52,7 +52,7 @@ type Config struct {
 	// MaxWait bounds ?wait on a package. Default 60 s.
 	MaxWait time.Duration
 	// StreamBytes is the memory that answers being unpacked may take together,
-	// at least 16 MiB. Default 512 MiB.
+	// at least 16 MiB. Default 288 MiB.
 	StreamBytes int64
 	// NoticeTime is how long a stopping server that is asked for its readiness goes
 	// on accepting, so that load balancers hear of it first. Default 2 s; 0: not at
@@ -81,7 +81,7 @@ func DefaultConfig(node string) Config {
 		ReachTimeout:  8 * time.Second,
 		CallTimeout:   30 * time.Second,
 		MaxWait:       60 * time.Second,
-		StreamBytes:   512 << 20,
+		StreamBytes:   288 << 20,
 		NoticeTime:    2 * time.Second,
 		DrainTimeout:  30 * time.Second,
 	}

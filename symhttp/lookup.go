@@ -137,7 +137,9 @@ func (d *debuggers) try(ctx context.Context, rc *fasthttp.RequestCtx, l symid.Lo
 	if err != nil {
 		return "", err
 	}
-	if id.form != formCabinet && r.encoding == "" && o.raw == nil && rc.IsGet() {
+	if rc.IsGet() && len(rc.Request.Header.Peek("Range")) == 0 {
+		r = o.poured(id, r)
+	} else if rc.IsGet() && id.form == formRaw && o.raw == nil {
 		d.store.hot.asked(c, o.size)
 	}
 	return d.respond(ctx, rc, l, r)

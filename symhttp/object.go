@@ -9,30 +9,26 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 
-	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
 
+	"symkeep/internal/blobstore"
 	"symkeep/internal/cab"
 	"symkeep/internal/catalog"
-)
-
-// Memory that one answer takes while it is unpacked: cab.Range keeps up to five
-// groups, raw and packed; every other stream one.
-const (
-	rangeGroups = 5
-	groupBytes  = 2*cab.GroupSize + cab.GroupSize/8
 )
 
 // store opens what answers are cut from.
 type store struct {
 	blobs    Blobs
-	cache    Cache // may be nil
+	cache    *blobstore.Cache // may be nil
+	unfit    atomic.Int64     // until then the cache is left alone, Unix nanoseconds
+	seen     *heat
 	hot      *hot
 	shelf    *shelf
 	flights  singleflight.Group // answers being made
 	verified *verified
-	memory   *semaphore.Weighted
+	memory   *budget
 }
 
 // An object is one open blob, raw from the cache or packed.
@@ -48,14 +44,14 @@ type object struct {
 	file os.FileInfo // of a local packed file, else nil
 
 	mu    sync.Mutex
-	taken int64 // of st.memory
+	share share // of st.memory
 	given bool  // a body owns the object
 }
 
 // openRaw opens the blob of a candidate, from the cache if it is there.
 func (st *store) openRaw(ctx context.Context, c catalog.Candidate) (*object, error) {
 	if st.cache != nil {
-		if f, ok := st.cache.Get(c.Digest); ok {
+		if f, ok := st.cache.Get(c.Digest, blobstore.FormRaw); ok {
 			if fi, err := f.Stat(); err == nil {
 				return &object{st: st, digest: c.Digest, name: c.Name, size: fi.Size(), raw: f}, nil
 			}
@@ -124,22 +120,34 @@ func (o *object) release() {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.taken > 0 {
-		o.st.memory.Release(o.taken)
-		o.taken = 0
-	}
+	o.st.memory.give(o.share)
+	o.share = share{}
 }
 
-// take waits for memory to unpack that many groups at a time.
-func (o *object) take(ctx context.Context, groups int64) error {
-	n := groups * groupBytes
-	if err := o.st.memory.Acquire(ctx, n); err != nil {
-		return fmt.Errorf("memory for unpacking: %w: %v", catalog.ErrUnavailable, err)
+// takePacked waits for memory to send packed groups.
+func (o *object) takePacked(ctx context.Context) error {
+	s, err := o.st.memory.packed(ctx)
+	o.keep(s)
+	return err
+}
+
+// unpack waits for memory and returns raw bytes as they are unpacked.
+func (o *object) unpack(ctx context.Context, part span) (io.ReadCloser, error) {
+	groups := (part.end()+cab.GroupSize-1)/cab.GroupSize - part.off/cab.GroupSize
+	s, ahead, err := o.st.memory.unpacked(ctx, groups)
+	if err != nil {
+		return nil, err
 	}
+	o.keep(s)
+	return o.cab.RangeAhead(part.off, part.n, ahead), nil
+}
+
+// keep notes memory to give back when the object is released.
+func (o *object) keep(s share) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.taken += n
-	return nil
+	o.share.all += s.all
+	o.share.ahead += s.ahead
 }
 
 // rawBody returns raw bytes, unpacked or from the cache.
@@ -147,11 +155,11 @@ func (o *object) rawBody(ctx context.Context, s span, conn net.Conn) (*body, err
 	if o.raw != nil {
 		return o.fileBody(o.raw, s, conn)
 	}
-	groups := (s.end()+cab.GroupSize-1)/cab.GroupSize - s.off/cab.GroupSize
-	if err := o.take(ctx, min(groups, rangeGroups)); err != nil {
+	r, err := o.unpack(ctx, s)
+	if err != nil {
 		return nil, err
 	}
-	return o.streamBody(o.cab.Range(s.off, s.n), s, 1, conn)
+	return o.streamBody(r, s, 1, conn)
 }
 
 // gzipBody returns the whole file as a gzip member.
@@ -159,7 +167,7 @@ func (o *object) gzipBody(ctx context.Context, conn net.Conn) (*body, error) {
 	if off, n, ok := o.cab.GzipSection(); ok && o.sendable() {
 		return o.fileBody(o.blob.File(), span{off, n}, conn)
 	}
-	if err := o.take(ctx, 1); err != nil {
+	if err := o.takePacked(ctx); err != nil {
 		return nil, err
 	}
 	r, n := o.cab.Gzip()
@@ -173,7 +181,7 @@ func (o *object) cabinetBody(ctx context.Context, name string, s span, conn net.
 	if stored && o.sendable() {
 		return o.fileBody(o.blob.File(), s, conn)
 	}
-	if err := o.take(ctx, 1); err != nil {
+	if err := o.takePacked(ctx); err != nil {
 		return nil, err
 	}
 	r, size, err := o.cab.Cabinet(name)

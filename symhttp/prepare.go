@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 
+	"symkeep/internal/blobstore"
 	"symkeep/internal/cab"
 	"symkeep/internal/catalog"
 	"symkeep/internal/symid"
@@ -131,18 +132,17 @@ func (o *object) fromFile(a *answer, id answerID) bool {
 		a.files = &handles{path: o.raw.Name(), info: info}
 		return err == nil
 	}
+	if o.fromCache(a, id) {
+		return true
+	}
 	if !o.sendable() {
 		return false
 	}
 	switch {
-	case id.form == formCabinet && symid.Fold(id.member) == symid.Fold(o.cab.Info().Name):
 	case id.form == formCabinet:
-		head, _, err := o.cab.Rehead(id.member)
-		if err != nil {
+		if !o.rename(a, id) {
 			return false
 		}
-		a.lead = head
-		a.off, _ = o.cab.Body()
 	case a.encoding != "":
 		off, _, ok := o.cab.GzipSection()
 		if !ok {
@@ -153,5 +153,38 @@ func (o *object) fromFile(a *answer, id answerID) bool {
 		return false
 	}
 	a.files = &handles{path: o.blob.File().Name(), info: o.file}
+	return true
+}
+
+// fromCache is fromFile for a file of the cache.
+func (o *object) fromCache(a *answer, id answerID) bool {
+	form := o.cacheForm(id, a.encoding)
+	if o.st.cache == nil || form == "" {
+		return false
+	}
+	f, ok := o.st.cache.Get(o.digest, form)
+	if !ok {
+		return false
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || form == blobstore.FormPacked && !o.rename(a, id) {
+		return false
+	}
+	a.files = &handles{path: f.Name(), info: info}
+	return true
+}
+
+// rename gives an answer that is sent from a packed file the head that its name needs.
+func (o *object) rename(a *answer, id answerID) bool {
+	if symid.Fold(id.member) == symid.Fold(o.cab.Info().Name) {
+		return true
+	}
+	head, _, err := o.cab.Rehead(id.member)
+	if err != nil {
+		return false
+	}
+	a.lead = head
+	a.off, _ = o.cab.Body()
 	return true
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/fasthttpadaptor"
-	"golang.org/x/sync/semaphore"
+	"symkeep/internal/blobstore"
 )
 
 // Public holds what the public server needs. Every field but Cache and Metrics is
@@ -21,7 +21,7 @@ type Public struct {
 	Self    Self
 	Locator Locator
 	Blobs   Blobs
-	Cache   Cache // nil: raw bytes are always unpacked afresh
+	Cache   *blobstore.Cache // nil: nothing is kept on the disk
 	Health  Health
 	// Metrics is shown at /metrics; the server adds its own series. nil: only those.
 	Metrics *prometheus.Registry
@@ -63,7 +63,7 @@ func NewPublic(cfg Config, p Public) (*Server, error) {
 		p.Metrics = prometheus.NewRegistry()
 	}
 	m := newMetrics(p.Metrics)
-	st := &store{blobs: p.Blobs, cache: p.Cache, shelf: newShelf(time.Now), verified: newVerified(time.Now), memory: semaphore.NewWeighted(cfg.StreamBytes)}
+	st := &store{blobs: p.Blobs, cache: p.Cache, seen: newHeat(), shelf: newShelf(time.Now), verified: newVerified(time.Now), memory: newBudget(cfg.StreamBytes)}
 	s.work = append(s.work, st.shelf.run)
 	if p.Cache != nil {
 		st.hot = newHot(st, p.Log)

@@ -54,17 +54,6 @@ type Blob interface {
 	File() *os.File
 }
 
-// A Cache keeps raw bytes of blobs in files, so that they need not be unpacked
-// again. Nobody has to hold one.
-type Cache interface {
-	// Get returns a file of the whole raw content, at any position, that the
-	// caller closes.
-	Get(d catalog.Digest) (*os.File, bool)
-	// Fill stores what write gives, size raw bytes, after checking their digest. It
-	// may refuse, for want of room.
-	Fill(d catalog.Digest, size int64, write func(io.Writer) error) error
-}
-
 // Ingest takes packages from agents.
 type Ingest interface {
 	OpenPackage(ctx context.Context, r api.OpenRequest) (api.OpenResponse, error)

@@ -92,11 +92,7 @@ func TestFileAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.set(func() { w.other[c.Digest] = other })
-	f := must(os.OpenFile(w.path(c.Digest), os.O_WRONLY, 0))
-	if _, err := f.WriteAt([]byte("damage"), int64(len(packed))-20_000); err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
+	damage(t, w.path(c.Digest), -20_000)
 	for range 8 { // the answer under way when the damage is met is cut
 		if a, err := attempt(t, addr, "GET", pdbCab); err == nil && !bytes.Equal(a.body, packed) {
 			t.Fatal("damaged bytes were sent")

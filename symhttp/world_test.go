@@ -37,7 +37,8 @@ type world struct {
 	deadline  time.Time // of the last commit
 	files     map[symid.IndexKey]catalog.Candidate
 	locateErr error
-	slow      bool // LocateNow states no miss
+	slow      bool            // LocateNow states no miss
+	reading   func(off int64) // called at each read of a blob; set before the first request
 	panics    bool
 	openErr   func(n int) error // of the n-th OpenBlob, from 1
 	opens     int
@@ -131,6 +132,7 @@ type file struct {
 	f    *os.File
 	size int64
 	far  bool
+	read func(off int64)
 }
 
 func openBlob(path string, local bool) (symhttp.Blob, error) {
@@ -142,12 +144,18 @@ func openBlob(path string, local bool) (symhttp.Blob, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &file{f, fi.Size(), !local}, nil
+	return &file{f: f, size: fi.Size(), far: !local}, nil
 }
 
-func (b *file) ReadAt(p []byte, off int64) (int, error) { return b.f.ReadAt(p, off) }
-func (b *file) Close() error                            { return b.f.Close() }
-func (b *file) Size() int64                             { return b.size }
+func (b *file) ReadAt(p []byte, off int64) (int, error) {
+	if b.read != nil {
+		b.read(off)
+	}
+	return b.f.ReadAt(p, off)
+}
+
+func (b *file) Close() error { return b.f.Close() }
+func (b *file) Size() int64  { return b.size }
 
 func (b *file) File() *os.File {
 	if b.far {
@@ -169,7 +177,11 @@ func (w *world) OpenBlob(_ context.Context, d catalog.Digest) (symhttp.Blob, err
 	if len(w.suspects) > 0 && w.other[d] != "" {
 		path = w.other[d]
 	}
-	return openBlob(path, !w.remote)
+	b, err := openBlob(path, !w.remote)
+	if err == nil {
+		b.(*file).read = w.reading
+	}
+	return b, err
 }
 
 func (w *world) Suspect(d catalog.Digest, _ error) {
@@ -486,6 +498,26 @@ func run(t testing.TB, s *symhttp.Server, ln net.Listener) (addr string, stop fu
 		cancel()
 		return <-ended
 	})
+}
+
+// damage overwrites some bytes of a file, at an offset from its end if that is negative.
+func damage(t testing.TB, path string, off int64) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if off < 0 {
+		fi, err := f.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		off += fi.Size()
+	}
+	if _, err := f.WriteAt([]byte("damage"), off); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // noise returns n bytes that shrink to about half.

@@ -2,31 +2,60 @@ package blobstore_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"symkeep/internal/blobstore"
+	"symkeep/internal/cab"
 	"symkeep/internal/catalog"
 )
 
+// fill pours b and returns once it is kept, or why it is not.
 func fill(c *blobstore.Cache, b []byte) (catalog.Digest, error) {
 	d := catalog.Digest(sha256.Sum256(b))
-	return d, c.Fill(d, int64(len(b)), func(w io.Writer) error {
+	return d, pour(c, blobstore.Source{Digest: d, Form: blobstore.FormRaw, Size: int64(len(b)), Write: writes(b)})
+}
+
+func writes(b []byte) func(context.Context, io.Writer) error {
+	return func(_ context.Context, w io.Writer) error {
 		_, err := w.Write(b)
 		return err
-	})
+	}
+}
+
+func pour(c *blobstore.Cache, src blobstore.Source) error {
+	failed := make(chan error, 1)
+	src.Failed = func(err error) { failed <- err }
+	tap, _, err := c.Pour(src)
+	if err != nil {
+		return err
+	}
+	defer tap.Close()
+	werr := tap.Wait(src.Size)
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		select {
+		case err := <-failed:
+			return err
+		default:
+		}
+		if f, ok := c.Get(src.Digest, src.Form); ok {
+			return errors.Join(werr, f.Close())
+		}
+		if time.Now().After(deadline) {
+			return errors.Join(werr, errors.New("neither kept nor failed after 10 s"))
+		}
+	}
 }
 
 func cached(t *testing.T, c *blobstore.Cache, d catalog.Digest) []byte {
 	t.Helper()
-	f, ok := c.Get(d)
+	f, ok := c.Get(d, blobstore.FormRaw)
 	if !ok {
 		return nil
 	}
@@ -56,7 +85,7 @@ func TestCacheEvictsTheLeastRecentlyUsed(t *testing.T) {
 		ds = append(ds, d)
 	}
 	now = now.Add(2 * time.Minute)
-	open0, ok := c.Get(ds[0])
+	open0, ok := c.Get(ds[0], blobstore.FormRaw)
 	if !ok {
 		t.Fatal("the first entry is not there")
 	}
@@ -82,10 +111,10 @@ func TestCacheEvictsTheLeastRecentlyUsed(t *testing.T) {
 		t.Error("want the large entry alone")
 	}
 	if _, err := fill(c, raw(5, 1001)); !errors.Is(err, catalog.ErrFull) {
-		t.Errorf("Fill beyond the bound: %v, want ErrFull", err)
+		t.Errorf("Pour beyond the bound: %v, want ErrFull", err)
 	}
 	if cached(t, c, d4) == nil {
-		t.Error("a refused Fill evicted an entry")
+		t.Error("a refused Pour evicted an entry")
 	}
 }
 
@@ -98,52 +127,130 @@ func TestCacheRefusesOtherBytes(t *testing.T) {
 	b := raw(1, 100)
 	d := catalog.Digest(sha256.Sum256(b))
 	boom := errors.New("boom")
-	for name, write := range map[string]func(io.Writer) error{
-		"too few": func(w io.Writer) error { _, err := w.Write(b[:99]); return err },
-		"other":   func(w io.Writer) error { _, err := w.Write(raw(2, 100)); return err },
-		"error":   func(w io.Writer) error { w.Write(b); return boom },
-		"too many": func(w io.Writer) error {
-			w.Write(b)
+	for name, write := range map[string]func(context.Context, io.Writer) error{
+		"too few": writes(b[:99]),
+		"other":   writes(raw(2, 100)),
+		"error":   func(_ context.Context, w io.Writer) error { w.Write(b[:50]); return boom },
+		"too many": func(_ context.Context, w io.Writer) error {
+			w.Write(b[:90])
 			if n, err := w.Write(b); err == nil || n != 0 {
 				t.Errorf("Write beyond the announced size = %d, %v", n, err)
 			}
 			return boom
 		},
 	} {
-		if err := c.Fill(d, 100, write); err == nil {
-			t.Errorf("Fill, %s: no error", name)
+		if err := pour(c, blobstore.Source{Digest: d, Form: blobstore.FormRaw, Size: 100, Write: write}); err == nil {
+			t.Errorf("Pour, %s: no error", name)
 		}
+	}
+	if err := pour(c, blobstore.Source{Digest: d, Form: blobstore.FormPacked, Size: 100, Write: writes(b)}); !errors.Is(err, cab.ErrFormat) {
+		t.Errorf("Pour of a packed form that is none = %v, want ErrFormat", err)
 	}
 	if cached(t, c, d) != nil || c.Bytes() != 0 || len(left(t, s, "cache")) > 0 {
 		t.Errorf("refused bytes left %d bytes and files %q", c.Bytes(), left(t, s, "cache"))
 	}
 }
 
-func TestCacheFillsOnce(t *testing.T) {
+// TestCachePoursOnce: of several who want a form at once one has it made, and all read
+// it while that goes on.
+func TestCachePoursOnce(t *testing.T) {
 	s := open(t, blobstore.Config{Dir: t.TempDir()})
 	c, err := blobstore.OpenCache(s, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer c.Close()
 	b := raw(1, 5000)
-	d := catalog.Digest(sha256.Sum256(b))
-	var writes atomic.Int32
-	var wg sync.WaitGroup
-	for range 20 {
-		wg.Go(func() {
-			err := c.Fill(d, int64(len(b)), func(w io.Writer) error {
-				writes.Add(1)
-				_, err := w.Write(b)
-				return err
-			})
-			if err != nil {
-				t.Error(err)
-			}
-		})
+	src := blobstore.Source{Digest: catalog.Digest(sha256.Sum256(b)), Form: blobstore.FormRaw, Size: int64(len(b))}
+	goOn := make(chan struct{})
+	writers := 0
+	src.Write = func(_ context.Context, w io.Writer) error {
+		writers++
+		if _, err := w.Write(b[:2500]); err != nil {
+			return err
+		}
+		<-goOn
+		_, err := w.Write(b[2500:])
+		return err
 	}
-	wg.Wait()
-	if writes.Load() != 1 || !bytes.Equal(cached(t, c, d), b) {
-		t.Errorf("%d writers ran, want 1", writes.Load())
+	var taps []*blobstore.Tap
+	for i := range 20 {
+		tap, begun, err := c.Pour(src)
+		if err != nil || begun != (i == 0) {
+			t.Fatalf("Pour number %d = %t, %v, want the first one alone to begin", i, begun, err)
+		}
+		defer tap.Close()
+		taps = append(taps, tap)
+	}
+	for _, tap := range taps { // what is there can be read
+		got := make([]byte, 2500)
+		if _, err := io.ReadFull(tap, got); err != nil || !bytes.Equal(got, b[:2500]) {
+			t.Fatalf("the first half reads %v", err)
+		}
+	}
+	close(goOn)
+	for i, tap := range taps {
+		var got bytes.Buffer
+		if n, err := tap.WriteTo(&got); err != nil || n != 2500 || !bytes.Equal(got.Bytes(), b[2500:]) {
+			t.Errorf("tap %d: the second half has %d bytes, %v", i, n, err)
+		}
+		if n, err := tap.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+			t.Errorf("tap %d at the end: Read = %d, %v, want EOF", i, n, err)
+		}
+	}
+	if writers != 1 {
+		t.Errorf("%d writers ran, want 1", writers)
+	}
+}
+
+// TestCacheAbandoned: the last reader who leaves ends the pour, and so does Close;
+// neither leaves a file.
+func TestCacheAbandoned(t *testing.T) {
+	s := open(t, blobstore.Config{Dir: t.TempDir()})
+	c, err := blobstore.OpenCache(s, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 2)
+	src := blobstore.Source{Digest: catalog.Digest{1}, Form: blobstore.FormGzip, Size: 100}
+	src.Failed = func(err error) { t.Errorf("Failed(%v) of a pour that nobody wanted", err) }
+	src.Write = func(ctx context.Context, w io.Writer) error {
+		_, err := w.Write(make([]byte, 10))
+		<-ctx.Done()
+		ended <- ctx.Err()
+		return errors.Join(err, ctx.Err())
+	}
+	first, _, err := c.Pour(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, _, err := c.Pour(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Close()
+	if err := second.Wait(10); err != nil || c.Pouring() != 1 {
+		t.Errorf("with one reader left: Wait = %v, %d pours, want it to go on", err, c.Pouring())
+	}
+	second.Close()
+	<-ended
+	for c.Pouring() > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	third, begun, err := c.Pour(src)
+	if err != nil || !begun {
+		t.Fatalf("Pour after the last one has ended = %t, %v, want it begun", begun, err)
+	}
+	defer third.Close()
+	c.Close()
+	if err := third.Wait(100); !errors.Is(err, context.Canceled) {
+		t.Errorf("Wait after Close = %v, want Canceled", err)
+	}
+	if _, _, err := c.Pour(src); !errors.Is(err, catalog.ErrFull) {
+		t.Errorf("Pour after Close = %v, want ErrFull", err)
+	}
+	if c.Bytes() != 0 || len(left(t, s, "cache")) > 0 {
+		t.Errorf("%d bytes and files %q are left", c.Bytes(), left(t, s, "cache"))
 	}
 }
 
@@ -184,7 +291,7 @@ func TestCacheTrustsNoOldBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := fill(c, raw(1, 1)); !errors.Is(err, catalog.ErrFull) || c.Bytes() != 0 {
-		t.Errorf("cache of 0 bytes: Fill %v, %d bytes", err, c.Bytes())
+		t.Errorf("cache of 0 bytes: Pour %v, %d bytes", err, c.Bytes())
 	}
 }
 

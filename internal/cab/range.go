@@ -14,7 +14,11 @@ const maxAhead = 4
 // groups in flight. It must not be used by two goroutines at once. A range outside
 // of the raw file yields an error that wraps ErrRange on Read; a damaged group one
 // that wraps ErrCorrupt, after the bytes before it.
-func (r *Reader) Range(off, n int64) io.ReadCloser {
+func (r *Reader) Range(off, n int64) io.ReadCloser { return r.RangeAhead(off, n, maxAhead) }
+
+// RangeAhead is Range with at most so many groups inflated at the same time, 1 to 4: it
+// takes about 2 MiB for each of them, and once more unless it is 1.
+func (r *Reader) RangeAhead(off, n int64, ahead int) io.ReadCloser {
 	if off < 0 || n < 0 || off > r.l.RawSize-n {
 		err := fmt.Errorf("range of %d bytes at %d of %d: %w", n, off, r.l.RawSize, ErrRange)
 		return &rangeReader{err: err}
@@ -23,7 +27,7 @@ func (r *Reader) Range(off, n int64) io.ReadCloser {
 		return &rangeReader{err: io.EOF}
 	}
 	return &rangeReader{
-		jobs: inflateJobs{r: r, next: int(off / GroupSize), end: groupCount(off + n)},
+		jobs: inflateJobs{r: r, next: int(off / GroupSize), end: groupCount(off + n), ahead: min(max(ahead, 1), maxAhead)},
 		skip: int(off % GroupSize),
 		left: n,
 	}
@@ -115,6 +119,7 @@ type inflateJob struct {
 type inflateJobs struct {
 	r         *Reader
 	next, end int
+	ahead     int           // at the same time
 	strict    bool          // also fill whole and gzip, and check cabinet blocks
 	queue     []*inflateJob // running, oldest first
 	held      *inflateJob   // given to the caller
@@ -127,7 +132,7 @@ func (q *inflateJobs) take() (*inflateJob, error) {
 		q.free = append(q.free, q.held)
 		q.held = nil
 	}
-	for ahead := min(runtime.GOMAXPROCS(0), maxAhead); q.next < q.end && len(q.queue) < ahead; q.next++ {
+	for ahead := min(runtime.GOMAXPROCS(0), q.ahead); q.next < q.end && len(q.queue) < ahead; q.next++ {
 		j := new(inflateJob)
 		if n := len(q.free); n > 0 {
 			j, q.free = q.free[n-1], q.free[:n-1]

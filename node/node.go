@@ -352,7 +352,7 @@ func (n *Node) run(ctx context.Context) (err error) {
 	defer n.lease.stop()
 
 	for _, work := range []func(context.Context) error{
-		n.pulse.Run, n.listener.Run, n.gossip.Run, n.runAnnounce, n.runLeadership, n.runValidator,
+		n.pulse.Run, n.listener.Run, n.gossip.Run, n.runElection, n.runAnnounce, n.runLeadership, n.runValidator,
 		n.runSessions, n.runReceipts, n.runChanges, n.runPeerChanges, n.runReplication, n.runShare, n.runSettingsCheck, n.runDamage,
 		n.runDiskWatch, n.runRoom, n.runAlarms, n.runAudit, n.runContents, n.runTransferWatch, n.runMemberWatch,
 	} {

@@ -1,5 +1,7 @@
 package symhttp
 
+import "github.com/valyala/fasthttp"
+
 // ParseRange is parseRange with its outcome as a status code.
 func ParseRange(header string, size int64) (off, n int64, status int) {
 	s, r := parseRange(header, size)
@@ -10,3 +12,6 @@ var (
 	AcceptsGzip = acceptsGzip
 	MatchesETag = matchesETag
 )
+
+// Handler is what the server does with one request.
+func (s *Server) Handler() fasthttp.RequestHandler { return s.http.Handler }

@@ -53,8 +53,10 @@ type IndexKey string
 
 // PEKey names a PE image.
 func PEKey(name string, id CodeID) Key {
-	b := binary.BigEndian.AppendUint32(nil, id.Timestamp)
-	return Key{Kind: KindPE, ID: string(binary.BigEndian.AppendUint32(b, id.ImageSize)), Artifact: Executable, Name: name}
+	var b [8]byte
+	binary.BigEndian.PutUint32(b[:], id.Timestamp)
+	binary.BigEndian.PutUint32(b[4:], id.ImageSize)
+	return Key{Kind: KindPE, ID: string(b[:]), Artifact: Executable, Name: name}
 }
 
 // PDBKey names a PDB. A portable PDB has the age PortableAge.
@@ -90,7 +92,10 @@ func StoreKey(name, id string) Key {
 }
 
 func debugIDBytes(id DebugID) string {
-	return string(binary.BigEndian.AppendUint32(append([]byte(nil), id.GUID[:]...), id.Age))
+	var b [20]byte
+	copy(b[:], id.GUID[:])
+	binary.BigEndian.PutUint32(b[16:], id.Age)
+	return string(b[:])
 }
 
 // Index returns the stored form.

@@ -36,7 +36,8 @@ func ParseLookup(path string) (Lookup, error) {
 	if rest, ok := strings.CutPrefix(strings.TrimLeft(dec, "/"), "buildid/"); ok {
 		return parseBuildIDRoute(strings.TrimLeft(rest, "/"))
 	}
-	parts := strings.FieldsFunc(dec, func(r rune) bool { return r == '/' })
+	var room [5]string
+	parts := elements(room[:0], dec)
 	if len(parts) > 3 && strings.EqualFold(parts[0], "symbols") {
 		parts = parts[1:]
 	}
@@ -44,9 +45,24 @@ func ParseLookup(path string) (Lookup, error) {
 		parts = parts[1:]
 	}
 	if len(parts) != 3 {
-		return Lookup{}, fmt.Errorf("path %q: %d elements, wanted name/id/name: %w", clip(path), len(parts), ErrNotKey)
+		return Lookup{}, fmt.Errorf("path %q: wanted name/id/name: %w", clip(path), ErrNotKey)
 	}
 	return parseStoreRoute(BaseName(parts[0]), parts[1], BaseName(parts[2]))
+}
+
+// elements appends the elements of a path that are not empty to parts, until there is no
+// room for more: a lookup has few.
+func elements(parts []string, path string) []string {
+	for path != "" && len(parts) < cap(parts) {
+		var e string
+		if e, path, _ = strings.Cut(path, "/"); e != "" {
+			parts = append(parts, e)
+		}
+	}
+	if len(parts) == cap(parts) && strings.Trim(path, "/") != "" {
+		return nil
+	}
+	return parts
 }
 
 // isTier reports whether tier is the two-letter folder of name in a SymStore with
@@ -147,6 +163,9 @@ func isPackedName(leaf, name string) bool { return leaf == PackedName(name) }
 // storeKeys returns every key that name/id/name can mean. Ids of hex digits are
 // ambiguous between formats; the index decides.
 func storeKeys(name, id string) []Key {
+	if strings.IndexByte(id, '-') < 0 {
+		return hexKeys(name, id)
+	}
 	fid := Fold(id)
 	if rest, ok := strings.CutPrefix(fid, "elf-buildid-sym-"); ok {
 		return buildIDKeys(rest, Debuginfo, "")
@@ -160,6 +179,11 @@ func storeKeys(name, id string) []Key {
 	if rest, ok := strings.CutPrefix(fid, "mach-uuid-"); ok {
 		return machOKeys(rest, Executable, name)
 	}
+	return nil
+}
+
+// hexKeys returns the keys that an id of nothing but hex digits can mean.
+func hexKeys(name, id string) []Key {
 	if !isHex(id) {
 		return nil
 	}
@@ -174,10 +198,18 @@ func storeKeys(name, id string) []Key {
 			keys = append(keys, PEKey(name, c))
 		}
 	}
-	if b, err := hex.DecodeString(id); err == nil && len(b) <= 256 {
+	if b, err := hex.DecodeString(evenHex(id)); err == nil && len(b) > 0 && len(b) <= 256 {
 		keys = append(keys, WasmKey(name, BuildID(b)))
 	}
 	return keys
+}
+
+// evenHex returns hex digits that are whole bytes, else nothing.
+func evenHex(s string) string {
+	if len(s)%2 != 0 {
+		return ""
+	}
+	return s
 }
 
 // isHex reports whether s is hex digits of either case, one at least.

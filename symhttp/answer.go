@@ -25,7 +25,7 @@ const (
 type answerID struct {
 	digest catalog.Digest
 	form   form
-	member string // folded name inside a cabinet, else empty
+	member string // name wanted inside a cabinet, else empty
 }
 
 // An answer is one form of one blob whose bytes have been checked, ready to be sent

@@ -35,13 +35,11 @@ func pack(ctx context.Context, cfg config, t *table) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			begun := time.Now()
-			var err error
-			if size, err = packTo(filepath.Join(cfg.dir, "packed"), data, workers); err != nil {
+			speed, n, err := packOn(workers, filepath.Join(cfg.dir, "packed"), data)
+			if err != nil {
 				return err
 			}
-			speed := float64(len(data)) / 1e6 / time.Since(begun).Seconds()
-			if workers == 1 {
+			if size = n; workers == 1 {
 				one = append(one, speed)
 			} else {
 				all = append(all, speed)
@@ -61,6 +59,14 @@ func pack(ctx context.Context, cfg config, t *table) error {
 		checks: []check{{what: "x cores x one core", got: many / single / float64(cores), bound: 0.9},
 			{what: "x the size at level 6", got: ratio, bound: 1.01, atMost: true}}})
 	return nil
+}
+
+// packOn packs on so many processors and returns raw MB/s and the packed size.
+func packOn(cores int, path string, data []byte) (speed float64, size int64, err error) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
+	begun := time.Now()
+	size, err = packTo(path, data, cores)
+	return float64(len(data)) / 1e6 / time.Since(begun).Seconds(), size, err
 }
 
 // packTo packs into a file and returns its size.

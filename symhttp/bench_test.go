@@ -46,3 +46,28 @@ func BenchmarkAnswer(b *testing.B) {
 		})
 	}
 }
+
+// TestHitGarbage: a hit from memory leaves little for the collector, however large the
+// answer is.
+func TestHitGarbage(t *testing.T) {
+	w := newWorld(t)
+	w.add(t, "foo.pdb", noise(16<<10, 1), pdbKey)
+	s, err := symhttp.NewPublic(testConfig(), w.public(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rc fasthttp.RequestCtx
+	var req fasthttp.Request
+	req.SetRequestURI(pdbPath)
+	rc.Init(&req, &net.TCPAddr{}, nil)
+	allocs := testing.AllocsPerRun(1000, func() {
+		rc.Response.Reset()
+		s.Handler()(&rc)
+	})
+	if rc.Response.StatusCode() != 200 || len(rc.Response.Body()) != 16<<10 {
+		t.Fatalf("status %d, %d bytes", rc.Response.StatusCode(), len(rc.Response.Body()))
+	}
+	if allocs > 8 { // the path, its keys, the index key of this test's locator
+		t.Errorf("a hit allocates %v times, want at most 8", allocs)
+	}
+}

@@ -60,6 +60,8 @@ type Settings struct {
 	RepairRate   int64 `json:"repair_rate,omitempty"`     // bytes per second that each node pulls to mend placement; 0 is no limit
 	RepairPaused bool  `json:"repair_paused,omitempty"`   // nothing is pulled but what a push or a reader waits for
 	ScrubRate    int64 `json:"scrub_rate,omitempty"`      // bytes per second that each node verifies; 0 leaves it to the node
+
+	Policy *Policy `json:"policy,omitempty"` // for every package that is validated from now on; since feature level 3
 }
 
 // DefaultRepairDelay is the Settings.RepairDelay of a cluster that sets none.
@@ -96,6 +98,9 @@ func (s Settings) Validate() error {
 	}
 	if slices.Contains(s.MailTo, "") {
 		bad = append(bad, "mail-to holds an empty address")
+	}
+	if err := PolicyOf(s.Policy).Validate(); err != nil {
+		bad = append(bad, err.Error())
 	}
 	if len(bad) > 0 {
 		return fmt.Errorf("settings: %s: %w", strings.Join(bad, "; "), ErrInvalid)

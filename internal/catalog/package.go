@@ -87,6 +87,10 @@ type Package struct {
 	Warnings int       `json:"warnings"`
 	Infos    int       `json:"infos"`
 	Findings []Finding `json:"findings,omitempty"` // package-level only
+
+	// Policies, since feature level 3; nil where there is none.
+	Policy *Policy `json:"policy,omitempty"` // asked for by the push
+	Judged *Policy `json:"judged,omitempty"` // what held for the verdict: that of the push under that of the cluster
 }
 
 // A Claim is one node's right to validate a package until cluster time Deadline.

@@ -27,6 +27,27 @@ type Finding struct {
 	Code     string   `json:"code"` // stable check id, such as PDB-TRUNC
 	Severity Severity `json:"severity"`
 	Message  string   `json:"message"`
+	Policy   Weighed  `json:"policy,omitempty"` // what a Policy did to the severity; since feature level 3
+}
+
+// Weighed says how a policy changed the severity of a finding; empty if it did not.
+type Weighed string
+
+// What policies do.
+const (
+	Allowed Weighed = "allowed" // an error became a warning
+	Denied  Weighed = "denied"  // a warning or an info became an error
+)
+
+// A Check is one row of the contract with those who read findings: what a code
+// means, what it does to a verdict, and what to do about it.
+type Check struct {
+	Code     string   `json:"code"`
+	Severity Severity `json:"severity"` // unless a check says otherwise for a milder or a worse case, or a policy does
+	Format   string   `json:"format"`   // of files it is about, such as "PDB"
+	Summary  string   `json:"summary"`
+	Advice   string   `json:"advice,omitempty"`
+	Fixed    string   `json:"fixed,omitempty"` // why no policy may allow it; empty if one may
 }
 
 // A RankedKey is a key that validation confirmed for a file, with the richness of

@@ -3,7 +3,8 @@ package validate
 import "symkeep/internal/catalog"
 
 // A Code is one check: its stable id, what a hit means by default, and what the
-// person who reads it should do. The documentation page is generated from Codes.
+// person who reads it should do. docs/findings.md, the API and `symkeep findings`
+// show Checks, which is made from Codes.
 type Code struct {
 	ID       string
 	Severity catalog.Severity

@@ -270,3 +270,22 @@ func opensTo(t *testing.T, f validate.File) (members []validate.File) {
 	}
 	return members
 }
+
+// TestCorpusLenient wants that no file without a key becomes good under the most
+// lenient policy.
+func TestCorpusLenient(t *testing.T) {
+	dir, m := openCorpus(t)
+	p := lenient()
+	for i, f := range m.Files {
+		file := diskFile(t, i, filepath.Base(f.Path), filepath.Join(dir, f.Path))
+		file.Explicit = true
+		rep, err := validate.Package(t.Context(), []validate.File{file}, validate.Options{Policy: p})
+		if err != nil {
+			t.Errorf("Package(%s): %v", f.Path, err)
+			continue
+		}
+		if rep.Verdict == catalog.Good && len(rep.Files[0].Keys) == 0 && judge(t, catalog.Policy{}, file).Verdict != catalog.Good {
+			t.Errorf("%s became good without a key: %+v", f.Path, rep.Files[0].Findings)
+		}
+	}
+}

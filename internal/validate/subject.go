@@ -120,7 +120,7 @@ func (s *subject) findings() []catalog.Finding {
 	})
 	if n := len(s.found) - MaxFindings; n > 0 {
 		s.found = s.found[:MaxFindings]
-		s.add("GEN-MORE", 0, "and %d more findings", n)
+		s.add(codeMore, 0, "and %d more findings", n)
 	}
 	var out []catalog.Finding
 	for _, l := range s.found {

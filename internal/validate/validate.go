@@ -35,7 +35,8 @@ type File struct {
 
 // Options bound the work.
 type Options struct {
-	Workers int // files checked at once; default 4, at most the number of CPUs
+	Workers int            // files checked at once; default 4, at most the number of CPUs
+	Policy  catalog.Policy // weighs what is found; what the codes table says is fixed stays an error
 }
 
 // A Report is the outcome. Files are in the order of the files given. Findings
@@ -70,6 +71,9 @@ func Package(ctx context.Context, files []File, opt Options) (Report, error) {
 		if err := runPackageCheck(p, check); err != nil {
 			return Report{}, err
 		}
+	}
+	for _, s := range p.subjects {
+		s.weigh(opt.Policy)
 	}
 	return p.report(), nil
 }

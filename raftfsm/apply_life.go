@@ -120,7 +120,7 @@ func (c RetryPackage) apply(s *state) (any, error) {
 	}
 	r.State, r.Reason, r.Attempts = catalog.StateCommitted, "", 0
 	r.Token, r.VerdictIndex, r.Terminal = 0, 0, 0
-	r.VerdictAt = time.Time{}
+	r.VerdictAt, r.Judged = time.Time{}, nil
 	r.resetReport()
 	s.putPackage(r)
 	s.emitPackage(PackageCommitted, r.ID)

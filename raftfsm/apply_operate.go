@@ -12,8 +12,8 @@ import (
 // featureOperate is the feature level of layouts, alarms and live settings.
 const featureOperate = 2
 
-// FeatureKnow is the feature level of qualities, of keys of kind KindStore and of the
-// index of names.
+// FeatureKnow is the feature level of qualities, of keys of kind KindStore, of the
+// index of names and of policies.
 const FeatureKnow = 3
 
 // Requires returns the lowest feature level at which a cluster takes a command.
@@ -22,8 +22,10 @@ const FeatureKnow = 3
 // use.
 func Requires(c Command) int {
 	switch c := c.(type) {
-	case ChangeSettings, ApplyLayout, MarkLayoutSynced, SetMaintenance, RaiseAlarm, ClearAlarm, FreezeRetiring, CheckContents:
+	case ApplyLayout, MarkLayoutSynced, SetMaintenance, RaiseAlarm, ClearAlarm, FreezeRetiring, CheckContents:
 		return featureOperate
+	case ChangeSettings:
+		return max(featureOperate, requiredByPolicy(c.Policy))
 	case CreateCluster:
 		return requiredBySettings(c.Settings)
 	case PutSettings:
@@ -32,6 +34,12 @@ func Requires(c Command) int {
 		if c.Member.Weight != 0 || c.Member.Maintenance != 0 || c.Member.LayoutSynced != 0 {
 			return featureOperate
 		}
+	case OpenPackage:
+		return requiredByPolicy(c.Policy)
+	case AddFindings:
+		return requiredByFindings(c.Findings)
+	case RecordVerdict:
+		return max(requiredByPolicy(c.Policy), requiredByFindings(c.Findings))
 	case AddKeys:
 		for _, r := range c.Reports {
 			if len(r.Quality) > 0 || slices.ContainsFunc(r.Keys, func(k catalog.RankedKey) bool { return k.Key.Kind > symid.KindWasm }) {
@@ -43,8 +51,25 @@ func Requires(c Command) int {
 }
 
 func requiredBySettings(s catalog.Settings) int {
+	if s.Policy != nil {
+		return FeatureKnow
+	}
 	if s.RepairDelay != 0 || s.RepairRate != 0 || s.RepairPaused || s.ScrubRate != 0 {
 		return featureOperate
+	}
+	return 1
+}
+
+func requiredByPolicy(p *catalog.Policy) int {
+	if p != nil {
+		return FeatureKnow
+	}
+	return 1
+}
+
+func requiredByFindings(findings []catalog.Finding) int {
+	if slices.ContainsFunc(findings, func(f catalog.Finding) bool { return f.Policy != "" }) {
+		return FeatureKnow
 	}
 	return 1
 }
@@ -67,6 +92,9 @@ func (c ChangeSettings) apply(s *state) (any, error) {
 	set(&next.RepairRate, c.RepairRate)
 	set(&next.RepairPaused, c.RepairPaused)
 	set(&next.ScrubRate, c.ScrubRate)
+	if c.Policy != nil {
+		next.Policy = c.Policy.Ref()
+	}
 	if err := next.Validate(); err != nil {
 		return nil, err
 	}

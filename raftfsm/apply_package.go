@@ -25,7 +25,7 @@ func (c OpenPackage) apply(s *state) (any, error) {
 	r := &packageRow{Package: catalog.Package{
 		ID: c.ID, IdempotencyKey: c.IdempotencyKey, Product: c.Product, Version: c.Version, Labels: c.Labels,
 		Comment: c.Comment, State: catalog.StateOpen, OpenedIndex: s.index, OpenedAt: c.At,
-		Lease: s.head.Clock + catalog.ClusterTime(c.LeaseMillis),
+		Lease: s.head.Clock + catalog.ClusterTime(c.LeaseMillis), Policy: catalog.PolicyOf(c.Policy).Ref(),
 	}}
 	s.putPackage(r)
 	s.emitPackage(PackageOpened, r.ID)
@@ -44,6 +44,9 @@ func (c OpenPackage) check() error {
 	}
 	if c.Product == "" || c.Version == "" {
 		return fmt.Errorf("package %s: product %q, version %q: both are needed: %w", c.ID, c.Product, c.Version, catalog.ErrInvalid)
+	}
+	if err := catalog.PolicyOf(c.Policy).Validate(); err != nil {
+		return fmt.Errorf("package %s: %w", c.ID, err)
 	}
 	if len(c.Labels) > catalog.MaxLabels {
 		return fmt.Errorf("package %s: %d labels, at most %d are accepted: %w", c.ID, len(c.Labels), catalog.MaxLabels, catalog.ErrInvalid)

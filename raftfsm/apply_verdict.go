@@ -50,12 +50,25 @@ func (c AddFindings) apply(s *state) (any, error) {
 func checkFindings(id catalog.PackageID, findings []catalog.Finding) error {
 	for _, f := range findings {
 		known := f.Severity == catalog.Error || f.Severity == catalog.Warning || f.Severity == catalog.Info
-		if !known || f.Code == "" || len(f.Code) > 64 || len(f.Message) > MaxFindingBytes {
+		if !known || !knownWeight(f) || f.Code == "" || len(f.Code) > 64 || len(f.Message) > MaxFindingBytes {
 			return fmt.Errorf("package %s: finding %.64q of severity %.16q, %d bytes: wanted a code, error, warning or info, at most %d bytes: %w",
 				id, f.Code, f.Severity, len(f.Message), MaxFindingBytes, catalog.ErrInvalid)
 		}
 	}
 	return nil
+}
+
+// knownWeight reports whether what a policy did to a finding agrees with its severity.
+func knownWeight(f catalog.Finding) bool {
+	switch f.Policy {
+	case "":
+		return true
+	case catalog.Allowed:
+		return f.Severity == catalog.Warning
+	case catalog.Denied:
+		return f.Severity == catalog.Error
+	}
+	return false
 }
 
 // addFindings writes findings from position pos and counts them in the row.
@@ -84,6 +97,9 @@ func (c RecordVerdict) apply(s *state) (any, error) {
 	if err := checkFindings(r.ID, c.Findings); err != nil {
 		return nil, err
 	}
+	if err := catalog.PolicyOf(c.Policy).Validate(); err != nil {
+		return nil, fmt.Errorf("package %s: %w", r.ID, err)
+	}
 	have := countPrefix(s.tx.Bucket(bucketFindings), findingPrefix(r.ID, c.Token, -1))
 	s.addFindings(r, c.Token, -1, have, c.Findings)
 	r.Conflicts = s.conflicts(r)
@@ -93,6 +109,7 @@ func (c RecordVerdict) apply(s *state) (any, error) {
 	}
 	r.Token, r.Claim, r.Attempts = c.Token, nil, 0
 	r.VerdictIndex, r.VerdictAt, r.Terminal = s.index, c.At, s.head.Clock
+	r.Judged = catalog.PolicyOf(c.Policy).Ref()
 	s.putPackage(r)
 	s.emitPackage(PackageVerdict, r.ID)
 	s.notify(catalog.Notice{Package: r.ID, Kind: catalog.NoticeVerdict, At: c.At})

@@ -14,6 +14,8 @@ type ChangeSettings struct {
 	RepairRate   *int64    `json:"repair_rate,omitempty"`
 	RepairPaused *bool     `json:"repair_paused,omitempty"`
 	ScrubRate    *int64    `json:"scrub_rate,omitempty"`
+
+	Policy *catalog.Policy `json:"policy,omitempty"` // one without codes ends the present one; level 3
 }
 
 // ApplyLayout changes weights and the number of replicas. It is refused with

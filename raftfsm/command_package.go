@@ -21,6 +21,7 @@ type OpenPackage struct {
 	Comment        string            `json:"comment,omitempty"`
 	LeaseMillis    int64             `json:"lease_millis"` // of cluster time, 1 to MaxLease
 	At             time.Time         `json:"at"`
+	Policy         *catalog.Policy   `json:"policy,omitempty"` // asked for by the push; level 3
 }
 
 // AddFiles lists files First, First+1 and so on of an open package and takes a

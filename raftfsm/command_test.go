@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"symkeep/internal/catalog"
+	"symkeep/internal/symid"
 	"symkeep/raftfsm"
 )
 
@@ -61,40 +63,70 @@ var samples = []raftfsm.Command{
 	raftfsm.CheckContents{},
 }
 
+// samplesKnow has the commands with fields that came with level 3.
+var samplesKnow = []raftfsm.Command{
+	raftfsm.PutSettings{Settings: catalog.Settings{Replicas: 2, Policy: &lax}},
+	raftfsm.ChangeSettings{Policy: &lax},
+	raftfsm.OpenPackage{ID: pkg(1), IdempotencyKey: "push-1", Product: "app", Version: "1.1", LeaseMillis: 3_600_000, At: at, Policy: &lax},
+	raftfsm.AddKeys{Package: pkg(1), Token: 42, Reports: []catalog.FileReport{{No: 1, Kind: catalog.KindPDB, Quality: catalog.Qualities,
+		Keys: []catalog.RankedKey{{Key: symid.StoreKey("dac.dll", "5e67ab1c7f000"), Rank: 3}}}}},
+	raftfsm.AddFindings{Package: pkg(1), Token: 42, File: 1, Findings: weighed},
+	raftfsm.RecordVerdict{Package: pkg(1), Token: 42, Files: 4, Findings: weighed, At: at, Policy: &lax},
+}
+
+var lax = catalog.Policy{Allow: []string{"PDB-FASTLINK"}, Deny: []string{"PDB-AGE", "PDB-NOLINES"}}
+
+var weighed = []catalog.Finding{
+	{Code: "PDB-FASTLINK", Severity: catalog.Warning, Message: "f1.pdb: no symbols", Policy: catalog.Allowed},
+	{Code: "PDB-AGE", Severity: catalog.Error, Message: "f1.pdb: ages differ", Policy: catalog.Denied},
+}
+
 func ptr[T any](v T) *T { return &v }
 
-// TestCommandGolden pins the log form of every kind: these files are kept forever.
+// TestCommandGolden pins the log form of every kind, and of what a feature level adds
+// to one: these files are kept forever.
 func TestCommandGolden(t *testing.T) {
 	seen := map[raftfsm.Kind]bool{}
 	for _, c := range samples {
 		seen[c.Kind()] = true
-		name := strings.ToLower(strings.TrimPrefix(fmt.Sprintf("%T", c), "raftfsm."))
-		path := filepath.Join("testdata", fmt.Sprintf("command-%03d-%s.golden", c.Kind(), name))
-		b, err := raftfsm.Encode(c)
-		if err != nil {
-			t.Errorf("Encode(%T) = %v", c, err)
-			continue
-		}
-		if *update {
-			if err := os.WriteFile(path, b, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(b, want) {
-			t.Errorf("Encode(%T) = %q, want %q", c, b, want)
-		}
-		if got, err := raftfsm.Decode(want); err != nil || !reflect.DeepEqual(got, c) {
-			t.Errorf("Decode(%q) = %+v, %v, want %+v", want, got, err, c)
-		}
+		commandGolden(t, c, "")
 	}
 	for _, k := range raftfsm.AllKinds() {
 		if !seen[k] {
 			t.Errorf("kind %d has no golden file", k)
 		}
+	}
+	for _, c := range samplesKnow {
+		if need := raftfsm.Requires(c); need != raftfsm.FeatureKnow {
+			t.Errorf("Requires(%T%+v) = %d, want %d", c, c, need, raftfsm.FeatureKnow)
+		}
+		commandGolden(t, c, "-level3")
+	}
+}
+
+func commandGolden(t *testing.T, c raftfsm.Command, suffix string) {
+	t.Helper()
+	name := strings.ToLower(strings.TrimPrefix(fmt.Sprintf("%T", c), "raftfsm."))
+	path := filepath.Join("testdata", fmt.Sprintf("command-%03d-%s%s.golden", c.Kind(), name, suffix))
+	b, err := raftfsm.Encode(c)
+	if err != nil {
+		t.Errorf("Encode(%T) = %v", c, err)
+		return
+	}
+	if *update {
+		if err := os.WriteFile(path, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(b, want) {
+		t.Errorf("Encode(%T) = %q, want %q", c, b, want)
+	}
+	if got, err := raftfsm.Decode(want); err != nil || !reflect.DeepEqual(got, c) {
+		t.Errorf("Decode(%q) = %+v, %v, want %+v", want, got, err, c)
 	}
 }
 
@@ -159,7 +191,7 @@ func TestResultTravels(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, c := range samples {
+	for _, c := range slices.Concat(samples, samplesKnow) {
 		b, err := raftfsm.Encode(c)
 		if err != nil {
 			f.Fatal(err)
@@ -194,7 +226,7 @@ func FuzzDecode(f *testing.F) {
 
 // FuzzApply runs whatever decodes: no command may panic or break an invariant.
 func FuzzApply(f *testing.F) {
-	for _, c := range samples {
+	for _, c := range slices.Concat(samples, samplesKnow) {
 		b, err := raftfsm.Encode(c)
 		if err != nil {
 			f.Fatal(err)
@@ -214,7 +246,7 @@ func FuzzApply(f *testing.F) {
 		w.commit(2, 2)
 		w.claim(2, node2)
 		w.upload(3, 1, 2)
-		if n := len(b) % 3; n > 0 { // of two out of three inputs, level 2
+		if n := len(b) % 3; n > 0 { // of two out of three inputs, the highest level
 			w.ok(raftfsm.RaiseFeature{Level: raftfsm.MaxFeature})
 			w.ok(raftfsm.RaiseAlarm{Alarm: catalog.Alarm{Node: node1, Code: catalog.AlarmBitRot}})
 		}

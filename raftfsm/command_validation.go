@@ -51,14 +51,16 @@ type AddFindings struct {
 // RecordVerdict ends validation. Every file must be reported under the token. Any
 // finding of severity error, and any key that a good package serves with other
 // bytes of equal rank (GEN-CONFLICT), makes the verdict failed. Findings are
-// package-level ones that follow those of AddFindings. The value is a
-// VerdictValue; repeating it under the same token returns the same verdict.
+// package-level ones that follow those of AddFindings; a conflict is an error under
+// any policy. The value is a VerdictValue; repeating it under the same token returns
+// the same verdict.
 type RecordVerdict struct {
 	Package  catalog.PackageID `json:"package"`
 	Token    uint64            `json:"token"`
 	Files    int               `json:"files"` // reported
 	Findings []catalog.Finding `json:"findings,omitempty"`
 	At       time.Time         `json:"at"`
+	Policy   *catalog.Policy   `json:"policy,omitempty"` // that the findings were weighed by; level 3
 }
 
 // VerdictValue answers RecordVerdict.

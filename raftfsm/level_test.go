@@ -111,6 +111,114 @@ func TestGatedByLevelKnow(t *testing.T) {
 	}
 }
 
+// TestPolicyByLevel refuses policies, and what they did to findings, below level 3.
+func TestPolicyByLevel(t *testing.T) {
+	for _, c := range []raftfsm.Command{
+		raftfsm.CreateCluster{ClusterID: cluster, Settings: catalog.Settings{Replicas: 1, Policy: &lax}},
+		raftfsm.PutSettings{Settings: catalog.Settings{Replicas: 1, Policy: &catalog.Policy{}}},
+		raftfsm.ChangeSettings{Policy: &catalog.Policy{}},
+		raftfsm.OpenPackage{ID: pkg(2), IdempotencyKey: "k2", Product: "p", Version: "1", LeaseMillis: 1, Policy: &lax},
+		raftfsm.AddFindings{Package: pkg(1), Findings: weighed},
+		raftfsm.RecordVerdict{Package: pkg(1), Findings: weighed},
+		raftfsm.RecordVerdict{Package: pkg(1), Policy: &lax},
+	} {
+		w := newCluster(t)
+		w.ok(raftfsm.RaiseFeature{Level: raftfsm.FeatureKnow - 1})
+		w.commit(1, 1)
+		if need := raftfsm.Requires(c); need != raftfsm.FeatureKnow {
+			t.Errorf("Requires(%T%+v) = %d, want %d", c, c, need, raftfsm.FeatureKnow)
+		}
+		w.refuse(c, catalog.ErrConflict)
+	}
+}
+
+// levelThree is a catalog with all that came with level 3: the index of names, a policy
+// of the cluster, a package that was pushed with another one, qualities, store keys,
+// weighed findings.
+func levelThree(t testing.TB) *world {
+	w := filled(t)
+	w.ok(raftfsm.RaiseFeature{Level: raftfsm.FeatureKnow})
+	w.pass(1) // counts the names of before
+	w.good(5, 5, 5, symid.BuildIDKey("\x01\x02", symid.Debuginfo, "f0.pdb"))
+	w.ok(raftfsm.ChangeSettings{Policy: &catalog.Policy{Deny: []string{"PDB-AGE"}}})
+	c := open(8)
+	c.Policy = &catalog.Policy{Allow: []string{"PDB-FASTLINK"}}
+	w.ok(c)
+	w.ok(raftfsm.AddFiles{Package: pkg(8), Files: []raftfsm.FileEntry{listing("bin/f0.pdb", 8)}})
+	w.ok(raftfsm.PutReceipts{Receipts: []catalog.Receipt{receipt(8, node1, node2)}})
+	w.ok(raftfsm.CommitPackage{Package: pkg(8), Files: 1, At: at})
+	rep := report(0, 2, key("f0.pdb", 8))
+	rep.Keys = append(rep.Keys, catalog.RankedKey{Key: symid.StoreKey("f0.dll", "5e67ab1c7f000"), Rank: 2})
+	rep.Quality = []catalog.Quality{catalog.QualityPublic, catalog.QualityLines}
+	token := w.claim(8, node1)
+	w.ok(raftfsm.AddKeys{Package: pkg(8), Token: token, Reports: []catalog.FileReport{rep}})
+	w.ok(raftfsm.AddFindings{Package: pkg(8), Token: token, File: 0, Findings: weighed[:1]})
+	w.ok(raftfsm.RecordVerdict{Package: pkg(8), Token: token, Files: 1, At: at,
+		Policy: &catalog.Policy{Allow: []string{"PDB-FASTLINK"}, Deny: []string{"PDB-AGE"}}})
+	return w
+}
+
+// TestPolicyKept finds the policies in the settings, in the package and, until it is
+// judged anew, beside its verdict; a conflict stays an error whatever they allow.
+func TestPolicyKept(t *testing.T) {
+	w := levelThree(t)
+	w.close()
+	w.open()
+	p, err := w.fsm.Package(pkg(8))
+	if err != nil || p.State != catalog.StateGood || catalog.PolicyOf(p.Policy).String() != "allows PDB-FASTLINK" ||
+		catalog.PolicyOf(p.Judged).String() != "allows PDB-FASTLINK, denies PDB-AGE" {
+		t.Errorf("Package = %+v, %v, want good with both policies", p, err)
+	}
+	if got := catalog.PolicyOf(w.fsm.Settings().Policy).String(); got != "denies PDB-AGE" {
+		t.Errorf("policy of the cluster = %q", got)
+	}
+	w.ok(raftfsm.ChangeSettings{Policy: &catalog.Policy{}})
+	if s := w.fsm.Settings(); s.Policy != nil {
+		t.Errorf("settings after the policy was cleared = %+v", s)
+	}
+	c := open(9)
+	c.Policy = &catalog.Policy{Allow: []string{"GEN-CONFLICT"}}
+	w.ok(c)
+	w.ok(raftfsm.AddFiles{Package: pkg(9), Files: []raftfsm.FileEntry{listing("bin/f0.pdb", 9)}})
+	w.ok(raftfsm.PutReceipts{Receipts: []catalog.Receipt{receipt(9, node1, node2)}})
+	w.ok(raftfsm.CommitPackage{Package: pkg(9), Files: 1, At: at})
+	token := w.claim(9, node1)
+	w.ok(raftfsm.AddKeys{Package: pkg(9), Token: token, Reports: []catalog.FileReport{report(0, 2, key("f0.pdb", 8))}})
+	var v raftfsm.VerdictValue
+	w.into(raftfsm.RecordVerdict{Package: pkg(9), Token: token, Files: 1, At: at, Policy: c.Policy}, &v)
+	if v.Verdict != catalog.Failed || v.Conflicts != 1 {
+		t.Errorf("verdict on a conflict that was allowed = %+v, want failed", v)
+	}
+	w.ok(raftfsm.RetryPackage{Package: pkg(9)})
+	if p, err := w.fsm.Package(pkg(9)); err != nil || p.Judged != nil || p.Policy == nil {
+		t.Errorf("package to be judged anew = %+v, %v, want its own policy alone", p, err)
+	}
+	w.check()
+}
+
+// TestPolicyRefused takes no policy whose codes are no codes, and no finding that a
+// policy cannot have made.
+func TestPolicyRefused(t *testing.T) {
+	w := newCluster(t)
+	w.ok(raftfsm.RaiseFeature{Level: raftfsm.FeatureKnow})
+	w.commit(1, 1)
+	token := w.claim(1, node1)
+	w.ok(raftfsm.AddKeys{Package: pkg(1), Token: token, Reports: []catalog.FileReport{report(0, 1)}})
+	bad := &catalog.Policy{Allow: []string{"B", "A"}}
+	c := open(2)
+	c.Policy = bad
+	for _, c := range []raftfsm.Command{
+		c,
+		raftfsm.ChangeSettings{Policy: bad},
+		raftfsm.RecordVerdict{Package: pkg(1), Token: token, Files: 1, Policy: bad},
+		raftfsm.RecordVerdict{Package: pkg(1), Token: token, Files: 1, Findings: []catalog.Finding{{Code: "A", Severity: catalog.Error, Policy: catalog.Allowed}}},
+		raftfsm.AddFindings{Package: pkg(1), Token: token, Findings: []catalog.Finding{{Code: "A", Severity: catalog.Info, Policy: catalog.Denied}}},
+		raftfsm.AddFindings{Package: pkg(1), Token: token, Findings: []catalog.Finding{{Code: "A", Severity: catalog.Info, Policy: "ignored"}}},
+	} {
+		w.refuse(c, catalog.ErrInvalid)
+	}
+}
+
 // TestRaiseOldCatalog goes on with the catalog of the first release at its level,
 // and then raises it.
 func TestRaiseOldCatalog(t *testing.T) {

@@ -14,7 +14,6 @@ import (
 	"testing"
 
 	"symkeep/internal/catalog"
-	"symkeep/internal/symid"
 	"symkeep/raftfsm"
 )
 
@@ -246,11 +245,7 @@ func TestGoldenSnapshot(t *testing.T) {
 	two.ok(raftfsm.ApplyLayout{Base: 1, Weights: map[catalog.NodeID]int{node1: 50}})
 	two.ok(raftfsm.RaiseAlarm{Alarm: catalog.Alarm{Node: node2, Code: catalog.AlarmBitRot, Text: "1 copy", At: at}})
 	two.ok(raftfsm.FreezeRetiring{Millis: day})
-	three := filled(t)
-	three.ok(raftfsm.RaiseFeature{Level: 3})
-	three.pass(1)
-	three.good(5, 5, 5, symid.BuildIDKey("\x01\x02", symid.Debuginfo, "f0.pdb"))
-	for name, w := range map[string]*world{goldenOne: filled(t), "snapshot-v1-level2.gz": two, "snapshot-v1-level3.gz": three} {
+	for name, w := range map[string]*world{goldenOne: filled(t), "snapshot-v1-level2.gz": two, "snapshot-v1-level3.gz": levelThree(t)} {
 		path := filepath.Join("testdata", name)
 		if *update {
 			var b bytes.Buffer

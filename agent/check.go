@@ -11,8 +11,9 @@ import (
 )
 
 // Check scans files below paths and validates them as one package, here, without
-// a network. The result is that of Push without a package. workers is as in Scan.
-func Check(ctx context.Context, paths []string, workers int, report Reporter) (api.Result, error) {
+// a network. The result is that of Push without a package. workers is as in Scan; what
+// is found is weighed by policy alone.
+func Check(ctx context.Context, paths []string, workers int, policy catalog.Policy, report Reporter) (api.Result, error) {
 	dir := spool.New("", nil)
 	defer dir.Close()
 	files, err := Scan(ctx, paths, dir, workers, report)
@@ -20,22 +21,22 @@ func Check(ctx context.Context, paths []string, workers int, report Reporter) (a
 		return api.Result{}, interrupted(ctx, err, &push{})
 	}
 	reportPairs(files, report)
-	r, err := check(ctx, files, workers, report)
+	r, err := check(ctx, files, workers, policy, report)
 	return r, interrupted(ctx, err, &push{})
 }
 
-func check(ctx context.Context, files []File, workers int, report Reporter) (api.Result, error) {
+func check(ctx context.Context, files []File, workers int, policy catalog.Policy, report Reporter) (api.Result, error) {
 	var subjects []validate.File
 	for i := range files {
 		if !files[i].passedOver() {
 			subjects = append(subjects, files[i].subject(i))
 		}
 	}
-	found, err := validate.Package(ctx, subjects, validate.Options{Workers: workers})
+	found, err := validate.Package(ctx, subjects, validate.Options{Workers: workers, Policy: policy})
 	if err != nil {
 		return api.Result{}, err
 	}
-	r := api.Result{Verdict: found.Verdict, Findings: notNil(found.Findings)}
+	r := api.Result{Verdict: found.Verdict, Findings: notNil(found.Findings), Policy: policy.Ref(), Judged: policy.Ref()}
 	ignored := map[int]bool{}
 	for _, no := range found.Ignored {
 		ignored[no] = true
@@ -61,6 +62,7 @@ func checkedFile(f File, fr catalog.FileReport, ignored bool) api.ResultFile {
 	out := resultFile(f)
 	out.Kind, out.Arch, out.IDs = kindOf(fr.Kind), fr.Arch, notNil(fr.IDs)
 	out.Keys, out.Findings, out.Status = api.KeyPaths(keys), notNil(fr.Findings), api.FileChecked
+	out.Quality = notNil(fr.Quality)
 	if ignored {
 		out.Status = api.FileIgnored
 	}

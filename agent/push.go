@@ -35,6 +35,7 @@ type Config struct {
 	Labels  map[string]string // at most catalog.MaxLabels
 	Comment string            // at most catalog.MaxComment bytes
 	Paths   []string          // files and folders
+	Policy  catalog.Policy    // how to weigh findings, see validate.ParsePolicy
 	NoWait  bool              // return once the package is committed, without a verdict
 	Timeout time.Duration     // without progress; 1 s or more, default 10 min
 	Uploads int               // files sent at once, 1 to 64, default 4
@@ -74,6 +75,7 @@ func (c Config) Validate() error {
 	for k, v := range c.Labels {
 		errs = append(errs, catalog.CheckText("label", k, catalog.MaxText), catalog.CheckText("label "+k, v, catalog.MaxText))
 	}
+	errs = append(errs, c.Policy.Validate())
 	if c.Timeout < time.Second {
 		errs = append(errs, fmt.Errorf("timeout %s, wanted 1s or more", c.Timeout))
 	}
@@ -120,7 +122,7 @@ func Push(ctx context.Context, cfg Config, list []Server, report Reporter) (api.
 	}
 	reportPairs(files, report)
 	if slices.ContainsFunc(files, unacceptable) {
-		r, err := check(ctx, files, cfg.Workers, report)
+		r, err := check(ctx, files, cfg.Workers, cfg.Policy, report)
 		return r, interrupted(ctx, err, &push{})
 	}
 	p := &push{
@@ -184,7 +186,7 @@ func (p *push) stage(ctx context.Context) error {
 func (p *push) open(ctx context.Context) error {
 	r := api.OpenRequest{
 		IdempotencyKey: rand.Text(), Product: p.cfg.Product, Version: p.cfg.Version,
-		Labels: p.cfg.Labels, Comment: p.cfg.Comment,
+		Labels: p.cfg.Labels, Comment: p.cfg.Comment, Policy: p.cfg.Policy.Ref(),
 	}
 	err := p.servers.do(ctx, "open package", func(ctx context.Context, s Server) error {
 		rctx, cancel := context.WithTimeout(ctx, requestTimeout)
@@ -195,6 +197,9 @@ func (p *push) open(ctx context.Context) error {
 		}
 		if err := p.servers.learn(p.servers.number(s), resp.ClusterID); err != nil {
 			return err
+		}
+		if !catalog.PolicyOf(resp.Policy).Equal(p.cfg.Policy) {
+			return fmt.Errorf("%s: the server runs a former version, which does not know --allow and --deny: upgrade it, or push without them: %w", s.Base(), catalog.ErrConflict)
 		}
 		p.id = resp.Package
 		p.report.Report(Event{Event: EventOpened, Package: p.id, Server: s.Base(), ClusterID: resp.ClusterID})

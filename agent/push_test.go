@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -60,6 +61,35 @@ func codes(findings []catalog.Finding) []string {
 		cs = append(cs, string(f.Severity)+" "+f.Code)
 	}
 	return cs
+}
+
+// A policy goes with the push. A server of a former version would drop it unnoticed,
+// so one that does not give it back is refused.
+func TestPushPolicy(t *testing.T) {
+	c := agenttest.New(t, 1)
+	cfg := config(tree(t, map[string]string{"a.sym": "MODULE Linux x86_64 0123456789ABCDEF0123456789ABCDEF0 a\n"}))
+	cfg.Policy = catalog.Policy{Allow: []string{"SYM-EMPTY"}}
+	if _, err := agent.Push(t.Context(), cfg, dial(t, c.URLs()...), &events{}); !errors.Is(err, catalog.ErrConflict) || !strings.Contains(err.Error(), "feature level 3") {
+		t.Errorf("Push below level 3 = %v, want a conflict that names the level", err)
+	}
+	operator := dial(t, c.URLs()...)[0].(*api.Client)
+	if _, err := operator.RaiseFeature(t.Context(), api.FeatureRequest{Level: 3}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := agent.Push(t.Context(), cfg, dial(t, c.URLs()...), &events{})
+	if err != nil || r.Verdict != catalog.Good || r.Judged == nil || !r.Judged.Equal(cfg.Policy) || r.Files[0].Findings[0].Policy != catalog.Allowed {
+		t.Errorf("Push = %+v, %v, want good under the policy", r, err)
+	}
+	c.Intercept = func(n *agenttest.Node, w http.ResponseWriter, r *http.Request) bool {
+		former := r.Method == "POST" && r.URL.Path == "/api/v1/packages"
+		if former {
+			json.NewEncoder(w).Encode(api.OpenResponse{Package: "01J", State: catalog.StateOpen, ClusterID: c.ID})
+		}
+		return former
+	}
+	if _, err := agent.Push(t.Context(), cfg, dial(t, c.URLs()...), &events{}); err == nil || !strings.Contains(err.Error(), "former version") {
+		t.Errorf("Push to a former version = %v, want a refusal", err)
+	}
 }
 
 func TestPushGood(t *testing.T) {
@@ -466,7 +496,7 @@ func TestCheck(t *testing.T) {
 		{"empty", map[string]string{"b.sym": good, "a.dll": ""}, catalog.Failed, map[string][]string{"a.dll": {"error GEN-EMPTY"}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r, err := agent.Check(t.Context(), []string{tree(t, tt.files)}, 0, &events{})
+			r, err := agent.Check(t.Context(), []string{tree(t, tt.files)}, 0, catalog.Policy{}, &events{})
 			if err != nil || r.Verdict != tt.want || r.Package != "" || r.State != "" {
 				t.Fatalf("Check = %+v, %v, want %s", r, err, tt.want)
 			}

@@ -171,11 +171,14 @@ func TestBarsAreRare(t *testing.T) {
 func TestWriteReport(t *testing.T) {
 	r := api.Result{
 		Package: "01J", Verdict: catalog.Failed, State: catalog.StateFailed,
+		Judged:   &catalog.Policy{Allow: []string{"PDB-FASTLINK"}, Deny: []string{"PE-TS0"}},
 		Findings: []catalog.Finding{{Code: "GEN-CONFLICT", Severity: catalog.Error, Message: "one key, two contents. Relink."}},
 		Files: []api.ResultFile{
-			{Path: "ok.dll", Kind: catalog.KindPE, Arch: "x64", Size: 12345, Keys: []string{"ok.dll/5F000000a000/ok.dll"}, Status: api.FileDeduplicated},
+			{Path: "ok.dll", Kind: catalog.KindPE, Arch: "x64", Size: 12345, Quality: []catalog.Quality{catalog.QualityPublic, catalog.QualityUnwind}, Keys: []string{"ok.dll/5F000000a000/ok.dll"}, Status: api.FileDeduplicated},
 			{Path: "note.so", Kind: catalog.KindELF, Status: api.FileUploaded, Findings: []catalog.Finding{{Code: "ELF-GO", Severity: catalog.Info, Message: "note.so: no DWARF."}}},
 			{Path: "warn.exe", Kind: catalog.KindPE, Status: api.FileUploaded, Findings: []catalog.Finding{{Code: "PE-TS0", Severity: catalog.Warning, Message: "warn.exe: timestamp 0."}}},
+			{Path: "denied.exe", Kind: catalog.KindPE, Status: api.FileUploaded, Quality: []catalog.Quality{catalog.QualityPublic}, Findings: []catalog.Finding{
+				{Code: "PE-TS0", Severity: catalog.Error, Message: "denied.exe: timestamp 0.", Policy: catalog.Denied}}},
 			{Path: "bad.pdb", Kind: catalog.KindPDB, Status: api.FileUploaded, Findings: []catalog.Finding{
 				{Code: "PDB-TRUNC", Severity: catalog.Error, Message: "bad.pdb: ends\x1b[31m at 10, wanted 4096.\nUpload again."}}},
 			{Path: "README.txt", Status: api.FileIgnored, Findings: []catalog.Finding{{Code: "GEN-UNKNOWN", Severity: catalog.Info, Message: "README.txt: text."}}},

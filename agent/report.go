@@ -32,6 +32,9 @@ func WriteReport(w io.Writer, r api.Result) error {
 			for _, x := range f.Findings {
 				writeFinding(s, f.Path, x)
 			}
+			if len(f.Quality) > 0 {
+				fmt.Fprintf(s, "%-8s %s  %s\n", "quality", f.Path, catalog.QualityText(f.Quality))
+			}
 		default:
 			if plain++; plain <= maxPlain {
 				fmt.Fprintf(s, "%-8s %s\n", "ok", describe(f))
@@ -47,6 +50,9 @@ func WriteReport(w io.Writer, r api.Result) error {
 			ignored, more = ignored[:5], ", ..."
 		}
 		fmt.Fprintf(s, "%-8s %s of no use to a debugger: %s%s\n", "ignored", plural(n, "file"), strings.Join(ignored, ", "), more)
+	}
+	if p := catalog.PolicyOf(r.Judged); !p.IsZero() {
+		fmt.Fprintf(s, "%-8s %s\n", "policy", p)
 	}
 	fmt.Fprintln(s, summaryLine(r))
 	_, err := io.WriteString(w, Clean(s.String()))
@@ -70,7 +76,7 @@ func worst(f api.ResultFile) int {
 }
 
 func writeFinding(s *strings.Builder, path string, f catalog.Finding) {
-	fmt.Fprintf(s, "%-8s %s: %s\n         %s\n", f.Severity, path, f.Code, strings.ReplaceAll(f.Message, "\n", "\n         "))
+	fmt.Fprintf(s, "%-8s %s: %s\n         %s\n", f.Severity, path, f.Label(), strings.ReplaceAll(f.Message, "\n", "\n         "))
 }
 
 func describe(f api.ResultFile) string {
@@ -79,6 +85,9 @@ func describe(f api.ResultFile) string {
 		words = append(words, f.Arch)
 	}
 	words = append(words, Size(f.Size))
+	if len(f.Quality) > 0 {
+		words = append(words, catalog.QualityText(f.Quality))
+	}
 	if f.Status == api.FileDeduplicated {
 		words = append(words, "(stored already)")
 	}

@@ -11,7 +11,7 @@ import (
 
 // result joins what the server found with what this push did.
 func (p *push) result(ctx context.Context, st api.PackageStatus) (api.Result, error) {
-	r := api.Result{Package: p.id, Verdict: VerdictOf(st.Package), State: st.State, Findings: notNil(st.Findings)}
+	r := api.Result{Package: p.id, Verdict: VerdictOf(st.Package), State: st.State, Findings: notNil(st.Findings), Policy: st.Policy, Judged: st.Judged}
 	byNo := make(map[int]catalog.File, len(p.files))
 	for after := -1; ; {
 		var page api.FilesPage
@@ -36,7 +36,7 @@ func (p *push) result(ctx context.Context, st api.PackageStatus) (api.Result, er
 
 // localResult is what is known without a verdict.
 func (p *push) localResult(ctx context.Context) (api.Result, error) {
-	r := api.Result{Package: p.id, State: catalog.StateCommitted, Findings: []catalog.Finding{}}
+	r := api.Result{Package: p.id, State: catalog.StateCommitted, Findings: []catalog.Finding{}, Policy: p.cfg.Policy.Ref()}
 	p.fillResult(&r, nil)
 	return r, p.addIgnored(ctx, &r)
 }
@@ -92,7 +92,7 @@ func resultFile(f File) api.ResultFile {
 	}
 	return api.ResultFile{
 		Path: f.Path, Kind: kindOf(f.Identity.Kind), Arch: f.Identity.Arch, Size: f.Size, SHA256: f.SHA256,
-		IDs: notNil(f.Identity.IDs), Keys: api.KeyPaths(keys), Findings: []catalog.Finding{},
+		IDs: notNil(f.Identity.IDs), Keys: api.KeyPaths(keys), Quality: []catalog.Quality{}, Findings: []catalog.Finding{},
 	}
 }
 
@@ -108,7 +108,7 @@ func passedFile(f File) api.ResultFile {
 func FromCatalog(f catalog.File) api.ResultFile {
 	return api.ResultFile{
 		Path: f.Path, Kind: kindOf(f.Kind), Arch: f.Arch, Size: f.Size, SHA256: f.SHA256,
-		IDs: notNil(f.IDs), Keys: api.KeyPaths(f.Keys), Findings: notNil(f.Findings),
+		IDs: notNil(f.IDs), Keys: api.KeyPaths(f.Keys), Quality: notNil(f.Quality), Findings: notNil(f.Findings),
 	}
 }
 

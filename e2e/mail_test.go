@@ -168,8 +168,9 @@ func (b *mailbox) messages(t *testing.T) (ms []message) {
 	return ms
 }
 
-// await waits for the mail about a package and checks all of it, duplicates too.
-func (b *mailbox) await(t *testing.T, r api.Result, cluster catalog.ClusterID) {
+// await waits for the mail about a package, checks all of it, duplicates too, and
+// returns its text.
+func (b *mailbox) await(t *testing.T, r api.Result, cluster catalog.ClusterID) string {
 	t.Helper()
 	var found []message
 	eventually(t, 60*time.Second, "mail about "+string(r.Package), func() error {
@@ -194,6 +195,7 @@ func (b *mailbox) await(t *testing.T, r api.Result, cluster catalog.ClusterID) {
 		}
 		m.check(t, r)
 	}
+	return found[0].text
 }
 
 // check looks for the verdict and every finding, and for how the mail came.
@@ -218,7 +220,7 @@ func (m message) check(t *testing.T, r api.Result) {
 		}
 	}
 	for _, f := range findings {
-		if !strings.Contains(m.text, f.Code+": "+f.Message) {
+		if !strings.Contains(m.text, f.Label()+": "+f.Message) {
 			t.Errorf("mail about %s lacks %s: %s\n%s", r.Package, f.Code, f.Message, m.text)
 		}
 	}

@@ -21,10 +21,11 @@ import (
 )
 
 // A childFile is one line that a validator child reads: a file of the package and
-// where its packed bytes are. The last line says End; after it the pipe stays open
-// for as long as somebody wants the answer.
+// where its packed bytes are. The last line says End, and the policy to weigh findings
+// by; after it the pipe stays open for as long as somebody wants the answer.
 type childFile struct {
 	End    bool           `json:"end,omitempty"`
+	Policy catalog.Policy `json:"policy,omitzero"`
 	No     int            `json:"no"`
 	Path   string         `json:"path"`
 	Size   int64          `json:"size"`
@@ -66,6 +67,7 @@ func validateFrom(ctx context.Context, in io.Reader, enc *json.Encoder, w *bufio
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var files []validate.File
+	var policy catalog.Policy
 	verified := &verifiedBlobs{done: map[string]bool{}}
 	dec := json.NewDecoder(bufio.NewReader(in))
 	for {
@@ -74,6 +76,7 @@ func validateFrom(ctx context.Context, in io.Reader, enc *json.Encoder, w *bufio
 			return fmt.Errorf("read the list of files: %w", err)
 		}
 		if f.End {
+			policy = f.Policy
 			break
 		}
 		files = append(files, validate.File{
@@ -85,7 +88,7 @@ func validateFrom(ctx context.Context, in io.Reader, enc *json.Encoder, w *bufio
 		io.Copy(io.Discard, in)
 		cancel() // the node is gone: nobody reads the answer
 	}()
-	report, err := validate.Package(ctx, files, validate.Options{})
+	report, err := validate.Package(ctx, files, validate.Options{Policy: policy})
 	if err != nil {
 		return err
 	}
@@ -165,10 +168,10 @@ type child struct {
 	limit   time.Duration // from its start to its answer
 }
 
-// runChild validates files in a child process and returns its reports. It returns
-// once the child is gone. Errors wrap errChildDied when the child crashed, used too
+// runChild validates files under a policy in a child process and returns its reports.
+// It returns once the child is gone. Errors wrap errChildDied when the child crashed, used too
 // much memory or time, or answered what is no answer.
-func runChild(ctx context.Context, c child, files []childFile) (validate.Report, error) {
+func runChild(ctx context.Context, c child, files []childFile, policy catalog.Policy) (validate.Report, error) {
 	var report validate.Report
 	if len(c.command) == 0 {
 		return report, errors.New("no command to validate with is configured")
@@ -197,7 +200,7 @@ func runChild(ctx context.Context, c child, files []childFile) (validate.Report,
 	overMemory := false
 	watch, stopWatch := context.WithCancel(ctx)
 	beside.Go(func() { overMemory = killOverMemory(watch, cmd.Process, c.memory) })
-	beside.Go(func() { tellChild(stdin, files) })
+	beside.Go(func() { tellChild(stdin, files, policy) })
 	done, readErr := readChild(io.LimitReader(stdout, answerBase+answerPerFile*int64(len(files))), &report, len(files))
 	stdin.Close()
 	if done == nil {
@@ -224,14 +227,14 @@ func runChild(ctx context.Context, c child, files []childFile) (validate.Report,
 
 // tellChild writes the list of files. A child that does not read it says so by how
 // it ends.
-func tellChild(stdin io.Writer, files []childFile) {
+func tellChild(stdin io.Writer, files []childFile, policy catalog.Policy) {
 	enc := json.NewEncoder(stdin)
 	for i := range files {
 		if enc.Encode(files[i]) != nil {
 			return
 		}
 	}
-	_ = enc.Encode(childFile{End: true})
+	_ = enc.Encode(childFile{End: true, Policy: policy})
 }
 
 // readChild reads at most files reports and the last line, which is nil if it did

@@ -13,6 +13,7 @@ import (
 	"symkeep/internal/api"
 	"symkeep/internal/catalog"
 	"symkeep/internal/fault"
+	"symkeep/internal/validate"
 	"symkeep/raftfsm"
 )
 
@@ -31,20 +32,31 @@ func (n *Node) OpenPackage(ctx context.Context, r api.OpenRequest) (api.OpenResp
 	if err := n.roomToGrow(); err != nil {
 		return api.OpenResponse{}, err
 	}
+	policy := catalog.PolicyOf(r.Policy)
+	if err := validate.CheckPolicy(policy); err != nil {
+		return api.OpenResponse{}, err
+	}
 	var p catalog.Package
 	res, err := n.proposeForAgent(ctx, raftfsm.OpenPackage{
 		ID: newPackageID(fault.Now()), IdempotencyKey: r.IdempotencyKey,
 		Product: r.Product, Version: r.Version, Labels: r.Labels, Comment: r.Comment,
-		LeaseMillis: packageLease.Milliseconds(), At: fault.Now().UTC(),
+		LeaseMillis: packageLease.Milliseconds(), At: fault.Now().UTC(), Policy: policy.Ref(),
 	}, &p)
-	if err != nil {
+	switch {
+	case err != nil && !policy.IsZero():
+		return api.OpenResponse{}, fmt.Errorf("package that %s: %w", policy, err)
+	case err != nil:
 		return api.OpenResponse{}, err
 	}
 	if p.Product != r.Product || p.Version != r.Version {
 		return api.OpenResponse{}, fmt.Errorf("idempotency key %q is that of package %s, of %q version %q; this is %q version %q: use a new key per push: %w",
 			r.IdempotencyKey, p.ID, p.Product, p.Version, r.Product, r.Version, catalog.ErrConflict)
 	}
-	return api.OpenResponse{Package: p.ID, State: p.State, ClusterID: n.ClusterID(), Index: res.Index}, nil
+	if has := catalog.PolicyOf(p.Policy); !has.Equal(policy) {
+		return api.OpenResponse{}, fmt.Errorf("idempotency key %q is that of package %s, of which the policy is %q; this push says %q: use a new key per push: %w",
+			r.IdempotencyKey, p.ID, has, policy, catalog.ErrConflict)
+	}
+	return api.OpenResponse{Package: p.ID, State: p.State, ClusterID: n.ClusterID(), Index: res.Index, Policy: p.Policy}, nil
 }
 
 // AddFiles lists files of an open package, and returns which blobs are to be

@@ -230,7 +230,8 @@ func (n *Node) judge(ctx context.Context, p catalog.Package, token uint64) (raft
 	}
 	defer release()
 	limit := validatorBase + time.Duration(p.Bytes>>20)*validatorPerMB
-	report, err := runChild(ctx, child{n.cfg.ValidatorCommand, n.cfg.ValidatorMemory, limit}, files)
+	policy := n.effective(p) // a change after this moment counts for later packages
+	report, err := runChild(ctx, child{n.cfg.ValidatorCommand, n.cfg.ValidatorMemory, limit}, files, policy)
 	if err != nil {
 		return v, err
 	}
@@ -239,7 +240,7 @@ func (n *Node) judge(ctx context.Context, p catalog.Package, token uint64) (raft
 	}
 	fault.Point("verdict-before-propose")
 	_, err = n.proposeValue(ctx, raftfsm.RecordVerdict{
-		Package: p.ID, Token: token, Files: len(report.Files), Findings: report.Findings, At: fault.Now().UTC(),
+		Package: p.ID, Token: token, Files: len(report.Files), Findings: report.Findings, At: fault.Now().UTC(), Policy: policy.Ref(),
 	}, &v)
 	fault.Point("verdict-after-propose")
 	return v, err

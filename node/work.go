@@ -23,7 +23,7 @@ func (n *Node) newServers() (s servers, err error) {
 	if s.public, err = symhttp.NewPublic(cfg, symhttp.Public{
 		Log: n.log, Self: n, Locator: n, Blobs: n, Cache: n.cache, Health: n, Metrics: n.metrics,
 		Ingest: n, Uploads: n, Archives: n, Packages: n, Keeper: n, Cluster: n,
-		Operator: n, Layouts: n, Tuning: n, Backups: n,
+		Operator: n, Layouts: n, Tuning: n, Policies: n, Backups: n,
 	}); err != nil {
 		return s, err
 	}

@@ -27,6 +27,7 @@ func clusterCommand(env Env) *cobra.Command {
 		clusterLayout(env),
 		clusterRepl(env),
 		clusterFeature(env),
+		clusterPolicy(env),
 		clusterAlarms(env),
 		clusterRecover(env),
 	)

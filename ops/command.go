@@ -26,6 +26,7 @@ func Commands(env Env) []*cobra.Command {
 	return []*cobra.Command{
 		packageCommand(env),
 		findCommand(env),
+		findingsCommand(env),
 		clusterCommand(env),
 		backupCommand(env),
 		fsckCommand(env),

@@ -155,7 +155,7 @@ func writeFile(s *strings.Builder, a api.FindResponse, f api.FoundFile) {
 		fmt.Fprintf(s, "    %s on %s, on record until %s\n", f.Reason, stamp(f.DeletedAt), stamp(f.KnownUntil))
 	}
 	for _, x := range f.Findings {
-		fmt.Fprintf(s, "    %s %s: %s\n", x.Severity, x.Code, x.Message)
+		fmt.Fprintf(s, "    %s %s: %s\n", x.Severity, x.Label(), x.Message)
 	}
 }
 

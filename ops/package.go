@@ -151,7 +151,7 @@ func (r *remote) shown(ctx context.Context, id catalog.PackageID) (shown, error)
 
 func newShown(st api.PackageStatus) shown {
 	d := shown{
-		Result:  api.Result{Package: st.ID, Verdict: agent.VerdictOf(st.Package), State: st.State, Findings: []catalog.Finding{}, Files: []api.ResultFile{}},
+		Result:  api.Result{Package: st.ID, Verdict: agent.VerdictOf(st.Package), State: st.State, Findings: []catalog.Finding{}, Files: []api.ResultFile{}, Policy: st.Policy, Judged: st.Judged},
 		Product: st.Product, Version: st.Version, Labels: st.Labels, Comment: st.Comment, Bytes: st.Bytes, Reason: st.Reason,
 		Checked: st.Checked, Errors: st.Errors, Warnings: st.Warnings, OpenedAt: rfc3339(st.OpenedAt),
 		CommittedAt: rfc3339(st.CommittedAt), VerdictAt: rfc3339(st.VerdictAt),
@@ -165,6 +165,7 @@ func (d shown) write(w io.Writer) error {
 		{"package", string(d.Package)}, {"product", d.Product}, {"version", d.Version}, {"state", string(d.State)},
 		{"opened", d.OpenedAt}, {"committed", d.CommittedAt}, {"verdict", d.VerdictAt},
 		{"files", fmt.Sprintf("%d, %s", len(d.Files), agent.Size(d.Bytes))}, {"comment", d.Comment}, {"reason", d.Reason},
+		{"asked for", catalog.PolicyOf(d.Policy).String()}, {"judged under", catalog.PolicyOf(d.Judged).String()},
 	}
 	for k, v := range sorted(d.Labels) {
 		rows = append(rows, []string{"label", k + "=" + v})

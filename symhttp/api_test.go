@@ -101,6 +101,10 @@ func TestCalls(t *testing.T) {
 			return c.SetRepl(ctx, api.ReplRequest{Paused: &yes, Scrub: true, Nodes: []string{"n2"}})
 		}},
 		{"feature", func() (any, error) { return c.Feature(ctx) }},
+		{"policy", func() (any, error) { return c.Policy(ctx) }},
+		{"set policy [PDB-FASTLINK] <nil>", func() (any, error) {
+			return c.SetPolicy(ctx, api.PolicyRequest{Allow: &[]string{"PDB-FASTLINK"}})
+		}},
 		{"raise 2", func() (any, error) { return c.RaiseFeature(ctx, api.FeatureRequest{Level: 2}) }},
 	} {
 		if _, err := tt.call(); err != nil || w.last() != tt.want {

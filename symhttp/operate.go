@@ -25,6 +25,8 @@ func (a *agents) operatorRoutes() []route {
 		{"POST", "/api/v1/cluster/layout/apply", change(a, a.Layouts.ApplyLayout)},
 		{"GET", "/api/v1/cluster/repl", show(a, a.Tuning.ReplStatus)},
 		{"POST", "/api/v1/cluster/repl", change(a, a.Tuning.SetRepl)},
+		{"GET", "/api/v1/cluster/policy", show(a, a.Policies.ShowPolicy)},
+		{"POST", "/api/v1/cluster/policy", change(a, a.Policies.SetPolicy)},
 		{"GET", "/api/v1/cluster/feature", show(a, a.Tuning.FeatureStatus)},
 		{"POST", "/api/v1/cluster/feature", change(a, a.Tuning.RaiseFeature)},
 	}

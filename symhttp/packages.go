@@ -11,6 +11,7 @@ import (
 
 	"symkeep/internal/api"
 	"symkeep/internal/catalog"
+	"symkeep/internal/validate"
 )
 
 // done is the answer of calls that return nothing but success.
@@ -45,6 +46,7 @@ func (a *agents) routes() table {
 		{"POST", "/api/v1/packages/*/retry", a.onPackage(plain(a.Keeper.RetryPackage))},
 		{"GET", "/api/v1/find", a.find},
 		{"POST", "/api/v1/find", a.findAll},
+		{"GET", "/api/v1/findings", show(a, listFindings)},
 		{"GET", "/api/v1/cluster", a.clusterStatus},
 		{"POST", "/api/v1/cluster/join", a.joinCluster},
 		{"POST", "/api/v1/cluster/leave", a.leaveCluster},
@@ -183,6 +185,11 @@ func packagesQuery(rc *fasthttp.RequestCtx) (api.PackagesQuery, error) {
 	var err error
 	q.Limit, err = number(rc, "limit", 50, 1, maxPage)
 	return q, err
+}
+
+// listFindings is the table of codes that this build judges by.
+func listFindings(context.Context) (api.FindingsResponse, error) {
+	return api.FindingsResponse{Findings: validate.Checks()}, nil
 }
 
 // number reads a query parameter between lo and hi; without one it is missing.

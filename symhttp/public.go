@@ -35,6 +35,7 @@ type Public struct {
 	Operator Operator
 	Layouts  Layouts
 	Tuning   Tuning
+	Policies Policies
 	Backups  Backups
 }
 
@@ -52,7 +53,7 @@ type public struct {
 func NewPublic(cfg Config, p Public) (*Server, error) {
 	if p.Locator == nil || p.Blobs == nil || p.Health == nil || p.Ingest == nil ||
 		p.Uploads == nil || p.Archives == nil || p.Packages == nil || p.Keeper == nil || p.Cluster == nil ||
-		p.Operator == nil || p.Layouts == nil || p.Tuning == nil || p.Backups == nil {
+		p.Operator == nil || p.Layouts == nil || p.Tuning == nil || p.Policies == nil || p.Backups == nil {
 		return nil, errors.New("http server: a part of Public is missing")
 	}
 	s, err := newServer(cfg, p.Log, p.Self)

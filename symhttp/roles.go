@@ -179,6 +179,13 @@ type Tuning interface {
 	RaiseFeature(ctx context.Context, r api.FeatureRequest) (api.FeatureStatus, error)
 }
 
+// Policies shows and changes how findings are weighed in every package.
+type Policies interface {
+	ShowPolicy(ctx context.Context) (api.ClusterPolicy, error)
+	// SetPolicy wants codes that exist and may be allowed, else catalog.ErrInvalid.
+	SetPolicy(ctx context.Context, r api.PolicyRequest) (api.ClusterPolicy, error)
+}
+
 // Health tells whether the node works. Both return one Check per thing looked at
 // and must not block for more than a moment.
 type Health interface {

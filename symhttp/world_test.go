@@ -384,6 +384,14 @@ func (w *world) RaiseFeature(_ context.Context, r api.FeatureRequest) (api.Featu
 	return api.FeatureStatus{Level: r.Level}, w.called("raise %d", r.Level)
 }
 
+func (w *world) ShowPolicy(context.Context) (api.ClusterPolicy, error) {
+	return api.ClusterPolicy{Deny: []string{"PDB-AGE"}}, w.called("policy")
+}
+
+func (w *world) SetPolicy(_ context.Context, r api.PolicyRequest) (api.ClusterPolicy, error) {
+	return api.ClusterPolicy{}, w.called("set policy %v %v", *r.Allow, r.Deny)
+}
+
 func (w *world) CheckNode(_ context.Context, ask []catalog.NodeID) (api.PeerCheck, error) {
 	return api.PeerCheck{NowMS: 8}, w.called("check node %s", ask)
 }
@@ -459,7 +467,7 @@ func (w *world) BlobStates(_ context.Context, ds []catalog.Digest) ([]api.BlobSt
 func (w *world) public(t testing.TB) symhttp.Public {
 	return symhttp.Public{
 		Log: testLog(t), Self: w, Locator: w, Blobs: w, Health: w,
-		Ingest: w, Uploads: w, Archives: w, Packages: w, Keeper: w, Cluster: w, Operator: w, Layouts: w, Tuning: w, Backups: w,
+		Ingest: w, Uploads: w, Archives: w, Packages: w, Keeper: w, Cluster: w, Operator: w, Layouts: w, Tuning: w, Policies: w, Backups: w,
 	}
 }
 

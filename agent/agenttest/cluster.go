@@ -166,29 +166,30 @@ func (c *Cluster) validate(id catalog.PackageID) {
 				Open: func() (validate.ReaderAtCloser, error) { return os.Open(c.path(f.SHA256)) },
 			})
 		}
+		policy := catalog.PolicyOf(p.Policy).Under(c.office.policy)
 		c.mu.Unlock()
 		if c.Judge != nil {
 			c.SetState(id, c.Judge(p))
 			return
 		}
-		rep, err := validate.Package(c.ctx, files, validate.Options{})
+		rep, err := validate.Package(c.ctx, files, validate.Options{Policy: policy})
 		if err != nil {
 			c.SetState(id, catalog.StateStuck)
 			return
 		}
-		c.record(id, rep)
+		c.record(id, rep, policy)
 	})
 }
 
-func (c *Cluster) record(id catalog.PackageID, rep validate.Report) {
+func (c *Cluster) record(id catalog.PackageID, rep validate.Report, policy catalog.Policy) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.packages[id]
-	p.Findings = rep.Findings
+	p.Findings, p.Judged = rep.Findings, policy.Ref()
 	p.Count(rep.Findings)
 	for _, fr := range rep.Files {
 		f := &p.files[fr.No]
-		f.Kind, f.Arch, f.IDs, f.Findings = fr.Kind, fr.Arch, fr.IDs, fr.Findings
+		f.Kind, f.Arch, f.IDs, f.Findings, f.Quality = fr.Kind, fr.Arch, fr.IDs, fr.Findings, fr.Quality
 		p.Count(fr.Findings)
 		for _, k := range fr.Keys {
 			f.Keys = append(f.Keys, k.Key)

@@ -10,12 +10,15 @@ import (
 
 	"symkeep/internal/api"
 	"symkeep/internal/catalog"
+	"symkeep/internal/validate"
 )
 
-// Feature levels of a Cluster: it was upgraded, and nobody has raised the level.
+// Feature levels of a Cluster: it was upgraded, and nobody has raised the level. A
+// policy needs policyLevel.
 const (
-	oldLevel = 1
-	newLevel = 2
+	oldLevel    = 1
+	newLevel    = 3
+	policyLevel = 3
 )
 
 // An office is what operators see and change. The member table starts with every
@@ -26,6 +29,7 @@ type office struct {
 	replicas int
 	feature  int
 	repl     api.ReplResponse
+	policy   catalog.Policy
 	alarms   []catalog.Alarm
 }
 
@@ -132,6 +136,8 @@ func (c *Cluster) operatorRoutes() map[string]func(http.ResponseWriter, *http.Re
 		"GET /api/v1/cluster/check":            func(*http.Request) (any, error) { return o.check(), nil },
 		"GET /api/v1/cluster/feature":          func(*http.Request) (any, error) { return o.levels(), nil },
 		"GET /api/v1/cluster/repl":             func(*http.Request) (any, error) { defer o.verify(); return o.replication(), nil },
+		"GET /api/v1/cluster/policy":           func(*http.Request) (any, error) { return api.NewClusterPolicy(o.policy), nil },
+		"POST /api/v1/cluster/policy":          with(o.setPolicy),
 		"GET /api/v1/cluster/layout":           func(*http.Request) (any, error) { return c.planned(api.LayoutRequest{}) },
 		"POST /api/v1/cluster/layout/plan":     with(c.planned),
 		"POST /api/v1/cluster/layout/apply":    with(c.applyLayout),
@@ -378,6 +384,25 @@ func (o *office) setRepl(r api.ReplRequest) (api.ReplResponse, error) {
 	resp := o.replication()
 	resp.Unasked = unasked
 	return resp, nil
+}
+
+func (o *office) setPolicy(r api.PolicyRequest) (api.ClusterPolicy, error) {
+	next := o.policy
+	set(&next.Allow, r.Allow)
+	set(&next.Deny, r.Deny)
+	if err := o.takes(next); err != nil {
+		return api.ClusterPolicy{}, err
+	}
+	o.policy = next
+	return api.NewClusterPolicy(next), nil
+}
+
+// takes refuses a policy below its feature level, and one that no cluster can have.
+func (o *office) takes(p catalog.Policy) error {
+	if o.feature < policyLevel {
+		return fmt.Errorf("needs feature level %d, the cluster uses %d: say `symkeep cluster feature raise`: %w", policyLevel, o.feature, catalog.ErrConflict)
+	}
+	return validate.CheckPolicy(p)
 }
 
 func set[T any](to *T, from *T) {

@@ -77,16 +77,22 @@ func (c *Cluster) open(_ http.ResponseWriter, r *http.Request) (any, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if p := catalog.PolicyOf(in.Policy); !p.IsZero() {
+		if err := c.office.takes(p); err != nil {
+			return nil, err
+		}
+	}
 	id, ok := c.byKey[in.IdempotencyKey]
 	if !ok {
 		id = catalog.PackageID(fmt.Sprintf("%026d", len(c.order)+1))
 		c.packages[id] = &pkg{Package: catalog.Package{
 			ID: id, Product: in.Product, Version: in.Version, Labels: in.Labels, Comment: in.Comment, State: catalog.StateOpen, OpenedAt: time.Now(),
+			Policy: in.Policy,
 		}}
 		c.byKey[in.IdempotencyKey] = id
 		c.order = append(c.order, id)
 	}
-	return api.OpenResponse{Package: id, State: c.packages[id].State, ClusterID: c.ID}, nil
+	return api.OpenResponse{Package: id, State: c.packages[id].State, ClusterID: c.ID, Policy: c.packages[id].Policy}, nil
 }
 
 // lookup returns the package of a request. The caller holds mu.

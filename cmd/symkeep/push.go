@@ -17,6 +17,7 @@ import (
 func newPushCommand(env ops.Env) *cobra.Command {
 	cfg := agent.DefaultConfig()
 	var servers, labels []string
+	var policy ops.PolicyFlags
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "push --server URL[,URL] --product P --version V PATH...",
@@ -24,14 +25,20 @@ func newPushCommand(env ops.Env) *cobra.Command {
 		Long: "Scan files and folders, upload what the cluster does not have yet as one package, and\n" +
 			"wait until it is validated and served by every node. Exit status 3 means that the\n" +
 			"package failed validation, 4 that it is worth a retry. An interrupted push exits\n" +
-			"with 1; the same command again sends only what is missing.",
+			"with 1; the same command again sends only what is missing. --allow turns errors of a\n" +
+			"code into warnings, --deny warnings into errors; the cluster may deny what a push\n" +
+			"allows. `symkeep findings` lists the codes.",
 		Example: "  symkeep push --server http://symbols:8480 --product app --version 1.2.3 build/\n" +
-			"  symkeep push --server http://a:8480,http://b:8480 --product app --version 1.2.3 --label branch=main --json build/bin app.pdb",
+			"  symkeep push --server http://a:8480,http://b:8480 --product app --version 1.2.3 --label branch=main --json build/bin app.pdb\n" +
+			"  symkeep push --server http://symbols:8480 --product app --version 1.2.3 --allow ELF-DWO --deny PDB-NOLINES,PDB-STRIPPED build/",
 		Args: ops.Args(1, -1, "one or more PATHs"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg.Paths = args
 			var err error
 			if cfg.Labels, err = labelMap(labels); err != nil {
+				return err
+			}
+			if cfg.Policy, err = policy.Policy(); err != nil {
 				return err
 			}
 			list, err := dial(servers)
@@ -47,6 +54,7 @@ func newPushCommand(env ops.Env) *cobra.Command {
 	f.StringVar(&cfg.Version, "version", "", "`VERSION` of it (required)")
 	f.StringArrayVar(&labels, "label", nil, "`KEY=VALUE` to find the package by, such as branch=main; may be repeated")
 	f.StringVar(&cfg.Comment, "comment", "", "free `TEXT`")
+	policy.Add(f)
 	f.BoolVar(&asJSON, "json", false, "print JSON, one object per line: events, last the result")
 	f.BoolVar(&cfg.NoWait, "no-wait", false, "return once the cluster has the package, without a verdict")
 	f.DurationVar(&cfg.Timeout, "timeout", cfg.Timeout, "give up after this time without progress")
@@ -57,16 +65,22 @@ func newPushCommand(env ops.Env) *cobra.Command {
 
 func newCheckCommand(env ops.Env) *cobra.Command {
 	var asJSON bool
+	var policy ops.PolicyFlags
 	var workers int
 	c := &cobra.Command{
 		Use:     "check PATH...",
 		Short:   "scan and validate files as push would, here, without a network",
-		Example: "  symkeep check build/\n  symkeep check --json build/bin app.pdb",
+		Example: "  symkeep check build/\n  symkeep check --json build/bin app.pdb\n  symkeep check --deny PDB-NOLINES build/",
 		Args:    ops.Args(1, -1, "one or more PATHs"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return show(env, asJSON, func(r agent.Reporter) (api.Result, error) { return agent.Check(cmd.Context(), args, workers, r) })
+			p, err := policy.Policy()
+			if err != nil {
+				return err
+			}
+			return show(env, asJSON, func(r agent.Reporter) (api.Result, error) { return agent.Check(cmd.Context(), args, workers, p, r) })
 		},
 	}
+	policy.Add(c.Flags())
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON, one object per line: events, last the result")
 	c.Flags().IntVar(&workers, "workers", 0, "files read at once; 0 for one per CPU, at most 8")
 	return c

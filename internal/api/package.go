@@ -15,6 +15,7 @@ type OpenRequest struct {
 	Version        string            `json:"version"`
 	Labels         map[string]string `json:"labels,omitempty"`
 	Comment        string            `json:"comment,omitempty"`
+	Policy         *catalog.Policy   `json:"policy,omitempty"` // how to weigh findings; nil as everybody's
 }
 
 // OpenResponse answers an OpenRequest.
@@ -23,6 +24,7 @@ type OpenResponse struct {
 	State     catalog.State     `json:"state"`
 	ClusterID catalog.ClusterID `json:"cluster_id"`
 	Index     uint64            `json:"index"`
+	Policy    *catalog.Policy   `json:"policy,omitempty"` // that the package has; a former version knows none
 }
 
 // A FileEntry announces one file.

@@ -9,6 +9,8 @@ type Result struct {
 	Findings []catalog.Finding `json:"findings"`          // package-level ones
 	Files    []ResultFile      `json:"files"`
 	State    catalog.State     `json:"state,omitempty"`
+	Policy   *catalog.Policy   `json:"policy,omitempty"` // asked for by the push or check
+	Judged   *catalog.Policy   `json:"judged,omitempty"` // what held for the verdict
 }
 
 // A ResultFile is one file of a Result.
@@ -20,6 +22,7 @@ type ResultFile struct {
 	SHA256   catalog.Digest    `json:"sha256"`
 	IDs      []catalog.IDs     `json:"ids"`
 	Keys     []string          `json:"keys"`             // lookup paths in canonical case
+	Quality  []catalog.Quality `json:"quality"`          // what a debugger gets from it: public, lines, types, unwind, sources
 	Status   FileStatus        `json:"status,omitempty"` // absent where nobody pushed, as in `package show`
 	Findings []catalog.Finding `json:"findings"`
 }

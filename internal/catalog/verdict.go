@@ -1,6 +1,10 @@
 package catalog
 
-import "symkeep/internal/symid"
+import (
+	"strings"
+
+	"symkeep/internal/symid"
+)
 
 // A Verdict is the outcome of validating a whole package.
 type Verdict string
@@ -28,6 +32,14 @@ type Finding struct {
 	Severity Severity `json:"severity"`
 	Message  string   `json:"message"`
 	Policy   Weighed  `json:"policy,omitempty"` // what a Policy did to the severity; since feature level 3
+}
+
+// Label is the code, and what a policy did: "PDB-FASTLINK (allowed)".
+func (f Finding) Label() string {
+	if f.Policy == "" {
+		return f.Code
+	}
+	return f.Code + " (" + string(f.Policy) + ")"
 }
 
 // Weighed says how a policy changed the severity of a finding; empty if it did not.
@@ -71,6 +83,15 @@ const (
 
 // Qualities lists them in order.
 var Qualities = []Quality{QualityPublic, QualityLines, QualityTypes, QualityUnwind, QualitySources}
+
+// QualityText lists qualities for people, such as "public lines types".
+func QualityText(all []Quality) string {
+	words := make([]string, len(all))
+	for i, q := range all {
+		words[i] = string(q)
+	}
+	return strings.Join(words, " ")
+}
 
 // A FileReport is what validation learned about one file.
 type FileReport struct {

@@ -96,6 +96,9 @@ func (b *body) head(p catalog.Package, n catalog.Notice, cluster catalog.Cluster
 	b.line("verdict:  %s", verdictLine(p, n))
 	b.line("files:    %d, %d bytes", p.Files, p.Bytes)
 	b.line("findings: %d errors, %d warnings, %d notes", p.Errors, p.Warnings, p.Infos)
+	if judged := catalog.PolicyOf(p.Judged); !judged.IsZero() {
+		b.line("policy:   %s", judged)
+	}
 	if p.Comment != "" {
 		b.line("comment:  %s", clip(oneLine(p.Comment), 1024))
 	}
@@ -130,7 +133,7 @@ func (b *body) section(p catalog.Package, files iter.Seq2[catalog.File, error], 
 			if err != nil {
 				return err
 			}
-			left -= b.group(f.Path, f.Findings, s)
+			left -= b.group(fileTitle(f), f.Findings, s)
 			if left <= 0 || b.full() {
 				break
 			}
@@ -138,6 +141,15 @@ func (b *body) section(p catalog.Package, files iter.Seq2[catalog.File, error], 
 	}
 	b.line("")
 	return nil
+}
+
+// fileTitle is the path of a file and what a debugger gets from it.
+func fileTitle(f catalog.File) string {
+	title := clip(f.Path, catalog.MaxPath)
+	if len(f.Quality) > 0 {
+		title += " (" + catalog.QualityText(f.Quality) + ")"
+	}
+	return title
 }
 
 // group lists those findings that have the severity and returns how many.
@@ -151,9 +163,9 @@ func (b *body) group(title string, findings []catalog.Finding, s catalog.Severit
 			break
 		}
 		if n == 0 {
-			b.line("  %s", clip(oneLine(title), catalog.MaxPath))
+			b.line("  %s", oneLine(title))
 		}
-		b.line("    %s: %s", oneLine(f.Code), clip(oneLine(f.Message), maxFindingText))
+		b.line("    %s: %s", oneLine(f.Label()), clip(oneLine(f.Message), maxFindingText))
 		n++
 		b.shown++
 	}

@@ -95,6 +95,47 @@ To see the package, its files and every finding:
 	}
 }
 
+// The policy of a verdict is told, what it did to a finding, and what a debugger gets
+// from a file.
+func TestRenderPolicy(t *testing.T) {
+	p := catalog.Package{
+		ID: pkgID, Product: "Frob", Version: "1.2.3", State: catalog.StateFailed, Files: 1, Bytes: 12345,
+		Judged: &catalog.Policy{Allow: []string{"PDB-FASTLINK"}, Deny: []string{"PDB-AGE", "PDB-NOLINES"}},
+	}
+	files := []catalog.File{{Path: "bin/frob.pdb", Quality: []catalog.Quality{catalog.QualityPublic, catalog.QualityTypes}, Findings: []catalog.Finding{
+		{Code: "PDB-AGE", Severity: catalog.Error, Message: "found ages 2 and 1", Policy: catalog.Denied},
+		{Code: "PDB-FASTLINK", Severity: catalog.Warning, Message: "found no symbols", Policy: catalog.Allowed},
+	}}}
+	p.Count(files[0].Findings)
+	m, err := notify.Render(p, each(files), cluster, notice())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `package:  01JD3Z0000000000000000ABCD
+product:  Frob
+version:  1.2.3
+verdict:  failed; nothing of it is visible to debuggers
+files:    1, 12345 bytes
+findings: 1 errors, 1 warnings, 0 notes
+policy:   allows PDB-FASTLINK, denies PDB-AGE PDB-NOLINES
+cluster:  0d3c3c5e-8f4b-4f6e-9a3e-5d1c2b3a4f60
+
+Errors (1)
+  bin/frob.pdb (public types)
+    PDB-AGE (denied): found ages 2 and 1
+
+Warnings (1)
+  bin/frob.pdb (public types)
+    PDB-FASTLINK (allowed): found no symbols
+
+To see the package, its files and every finding:
+  symkeep package show 01JD3Z0000000000000000ABCD --server URL
+`
+	if m.Text != want {
+		t.Errorf("Render text =\n%s\nwant\n%s", m.Text, want)
+	}
+}
+
 func TestRenderSubject(t *testing.T) {
 	for _, tt := range []struct {
 		state  catalog.State

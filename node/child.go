@@ -81,7 +81,8 @@ func validateFrom(ctx context.Context, in io.Reader, enc *json.Encoder, w *bufio
 		}
 		files = append(files, validate.File{
 			No: f.No, Path: f.Path, Size: f.Size, SHA256: f.SHA256, Explicit: true,
-			Open: func() (validate.ReaderAtCloser, error) { return verified.open(ctx, f) },
+			Open:  func() (validate.ReaderAtCloser, error) { return verified.open(f) },
+			Prove: func(ctx context.Context) error { return verified.prove(ctx, f) },
 		})
 	}
 	go func() { // ends with the process at the latest
@@ -103,14 +104,14 @@ func validateFrom(ctx context.Context, in io.Reader, enc *json.Encoder, w *bufio
 	return w.Flush()
 }
 
-// verifiedBlobs opens files as a debugger would receive them. Before a blob is
-// opened for the first time every byte is compared with its digest.
+// verifiedBlobs opens files as a debugger would receive them, and proves that they
+// are what they should be. Reads compare the checksums of what they decode in any case.
 type verifiedBlobs struct {
 	mu   sync.Mutex
 	done map[string]bool // by path of the packed file
 }
 
-func (v *verifiedBlobs) open(ctx context.Context, f childFile) (validate.ReaderAtCloser, error) {
+func (v *verifiedBlobs) open(f childFile) (validate.ReaderAtCloser, error) {
 	file, err := os.Open(f.Packed)
 	if err != nil {
 		return nil, err
@@ -127,19 +128,33 @@ func (v *verifiedBlobs) open(ctx context.Context, f childFile) (validate.ReaderA
 		file.Close()
 		return nil, fmt.Errorf("%s: packed blob holds %x of %d bytes, wanted %s of %d", f.Packed, got.RawSHA256, got.RawSize, f.SHA256, f.Size)
 	}
+	return packedFile{r, file}, nil
+}
+
+// prove compares every byte of a packed blob with its digest, once.
+func (v *verifiedBlobs) prove(ctx context.Context, f childFile) error {
 	v.mu.Lock()
 	known := v.done[f.Packed]
 	v.mu.Unlock()
 	if known {
-		return packedFile{r, file}, nil
+		return nil
+	}
+	file, err := os.Open(f.Packed)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
 	}
 	if _, err := cab.VerifyRaw(ctx, file, info.Size()); err != nil {
-		return nil, errors.Join(err, file.Close())
+		return err
 	}
 	v.mu.Lock()
+	defer v.mu.Unlock()
 	v.done[f.Packed] = true
-	v.mu.Unlock()
-	return packedFile{r, file}, nil
+	return nil
 }
 
 type packedFile struct {

@@ -289,3 +289,39 @@ func TestCorpusLenient(t *testing.T) {
 		}
 	}
 }
+
+// TestCorpusRemembered validates every file and every package of the corpus with and
+// without a memory.
+func TestCorpusRemembered(t *testing.T) {
+	dir, m := openCorpus(t)
+	remembered := func(path, src string) validate.File {
+		b, err := os.ReadFile(filepath.Join(dir, src))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return known(path, b)
+	}
+	const most = 16 << 20 // bytes of a file: this holds a package in memory
+	for _, f := range m.Files {
+		if fi, err := os.Stat(filepath.Join(dir, f.Path)); err == nil && fi.Size() <= most {
+			if file := remembered(filepath.Base(f.Path), f.Path); file.Size > 0 {
+				sameReport(t, []validate.File{file})
+			}
+		}
+	}
+	for _, s := range m.Scenarios {
+		var files []validate.File
+		for _, spec := range s.Files {
+			src, dst, renamed := strings.Cut(spec, "=>")
+			if !renamed {
+				dst = filepath.Base(src)
+			}
+			if fi, err := os.Stat(filepath.Join(dir, src)); err == nil && fi.Size() <= most {
+				files = append(files, remembered(dst, src))
+			}
+		}
+		if len(files) > 0 {
+			sameReport(t, files)
+		}
+	}
+}

@@ -30,6 +30,10 @@ type subject struct {
 	found    []located
 }
 
+func newSubject(f File) *subject {
+	return &subject{File: f, name: symid.BaseName(f.Path), size: f.Size}
+}
+
 // A located finding sorts by where in the file it was made.
 type located struct {
 	catalog.Finding

@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"symkeep/internal/catalog"
-	"symkeep/internal/symid"
 )
 
 // A ReaderAtCloser is one open file.
@@ -31,12 +30,18 @@ type File struct {
 	Explicit bool           // named by a person, not found by a scan; a node sets it for every file
 	Archive  error          // why nothing came of an archive that was looked into; ErrNoSymbols if nothing is inside
 	Open     func() (ReaderAtCloser, error)
+
+	// Prove, where it is set, is called before the first check of the content: its
+	// error says that Open does not give the bytes of SHA256. What is remembered of
+	// SHA256 needs no proof.
+	Prove func(ctx context.Context) error
 }
 
 // Options bound the work.
 type Options struct {
 	Workers int            // files checked at once; default 4, at most the number of CPUs
 	Policy  catalog.Policy // weighs what is found; what the codes table says is fixed stays an error
+	Memory  Memory         // nil: every file is read
 }
 
 // A Report is the outcome. Files are in the order of the files given. Findings
@@ -60,7 +65,7 @@ func Package(ctx context.Context, files []File, opt Options) (Report, error) {
 	g.SetLimit(min(opt.Workers, runtime.GOMAXPROCS(0)))
 	for i, f := range files {
 		g.Go(func() (err error) {
-			p.subjects[i], err = checkFile(gctx, f)
+			p.subjects[i], err = check(gctx, f, opt.Memory)
 			return err
 		})
 	}
@@ -86,7 +91,12 @@ func checkFile(ctx context.Context, f File) (s *subject, err error) {
 			err = fmt.Errorf("check %q: panic: %v\n%s", f.Path, r, debug.Stack())
 		}
 	}()
-	s = &subject{File: f, name: symid.BaseName(f.Path), size: f.Size}
+	if f.Prove != nil {
+		if err := f.Prove(ctx); err != nil {
+			return nil, fmt.Errorf("check %q: %w", f.Path, err)
+		}
+	}
+	s = newSubject(f)
 	r, err := f.Open()
 	if err != nil {
 		return nil, fmt.Errorf("check %q: %w", f.Path, err)

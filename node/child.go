@@ -31,12 +31,14 @@ type childFile struct {
 	Size   int64          `json:"size"`
 	SHA256 catalog.Digest `json:"sha256"`
 	Packed string         `json:"packed"`
+	Known  []byte         `json:"known,omitempty"` // what was remembered of it
 }
 
-// A childLine is one line that a validator child writes: a report of one file, or
-// the last line.
+// A childLine is one line that a validator child writes: a report of one file, what
+// to remember of one, or the last line.
 type childLine struct {
 	File *catalog.FileReport `json:"file,omitempty"`
+	Keep *childKept          `json:"keep,omitempty"`
 	Done *childDone          `json:"done,omitempty"`
 }
 
@@ -68,6 +70,7 @@ func validateFrom(ctx context.Context, in io.Reader, enc *json.Encoder, w *bufio
 	defer cancel()
 	var files []validate.File
 	var policy catalog.Policy
+	memory := &childMemory{told: map[int][]byte{}}
 	verified := &verifiedBlobs{done: map[string]bool{}}
 	dec := json.NewDecoder(bufio.NewReader(in))
 	for {
@@ -79,6 +82,10 @@ func validateFrom(ctx context.Context, in io.Reader, enc *json.Encoder, w *bufio
 			policy = f.Policy
 			break
 		}
+		if len(f.Known) > 0 {
+			memory.told[f.No] = f.Known
+			f.Known = nil
+		}
 		files = append(files, validate.File{
 			No: f.No, Path: f.Path, Size: f.Size, SHA256: f.SHA256, Explicit: true,
 			Open:  func() (validate.ReaderAtCloser, error) { return verified.open(f) },
@@ -89,7 +96,7 @@ func validateFrom(ctx context.Context, in io.Reader, enc *json.Encoder, w *bufio
 		io.Copy(io.Discard, in)
 		cancel() // the node is gone: nobody reads the answer
 	}()
-	report, err := validate.Package(ctx, files, validate.Options{Policy: policy})
+	report, err := validate.Package(ctx, files, validate.Options{Policy: policy, Memory: memory})
 	if err != nil {
 		return err
 	}
@@ -97,6 +104,9 @@ func validateFrom(ctx context.Context, in io.Reader, enc *json.Encoder, w *bufio
 		if err := enc.Encode(childLine{File: &report.Files[i]}); err != nil {
 			return err
 		}
+	}
+	if err := memory.write(enc); err != nil {
+		return err
 	}
 	if err := enc.Encode(childLine{Done: &childDone{Findings: report.Findings}}); err != nil {
 		return err
@@ -181,6 +191,8 @@ type child struct {
 	command []string
 	memory  int64         // bytes, resident
 	limit   time.Duration // from its start to its answer
+
+	remember func(childKept) // is told what the child learned of files; nil: nobody wants it
 }
 
 // runChild validates files under a policy in a child process and returns its reports.
@@ -216,7 +228,7 @@ func runChild(ctx context.Context, c child, files []childFile, policy catalog.Po
 	watch, stopWatch := context.WithCancel(ctx)
 	beside.Go(func() { overMemory = killOverMemory(watch, cmd.Process, c.memory) })
 	beside.Go(func() { tellChild(stdin, files, policy) })
-	done, readErr := readChild(io.LimitReader(stdout, answerBase+answerPerFile*int64(len(files))), &report, len(files))
+	done, readErr := readChild(io.LimitReader(stdout, answerBase+answerPerFile*int64(len(files))), &report, len(files), c.remember)
 	stdin.Close()
 	if done == nil {
 		cmd.Process.Kill() // whatever it still writes is no answer
@@ -254,7 +266,7 @@ func tellChild(stdin io.Writer, files []childFile, policy catalog.Policy) {
 
 // readChild reads at most files reports and the last line, which is nil if it did
 // not come.
-func readChild(r io.Reader, report *validate.Report, files int) (*childDone, error) {
+func readChild(r io.Reader, report *validate.Report, files int, remember func(childKept)) (*childDone, error) {
 	dec := json.NewDecoder(bufio.NewReaderSize(r, 1<<16))
 	for {
 		var l childLine
@@ -264,6 +276,8 @@ func readChild(r io.Reader, report *validate.Report, files int) (*childDone, err
 		switch {
 		case l.Done != nil:
 			return l.Done, nil
+		case l.Keep != nil && remember != nil:
+			remember(*l.Keep)
 		case l.File == nil:
 		case len(report.Files) == files:
 			return nil, fmt.Errorf("more than %d reports", files)

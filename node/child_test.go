@@ -48,7 +48,7 @@ func TestRunChild(t *testing.T) {
 				files = append(files, childFile{Path: "a.sym", Size: 1, Packed: filepath.Join(dir, "none")})
 			}
 			begun := time.Now()
-			_, err := runChild(t.Context(), child{[]string{exe, moodyCommand, file}, 256 << 20, tt.limit}, files, catalog.Policy{})
+			_, err := runChild(t.Context(), child{[]string{exe, moodyCommand, file}, 256 << 20, tt.limit, nil}, files, catalog.Policy{})
 			if took := time.Since(begun); took > 15*time.Second {
 				t.Errorf("runChild took %s", took)
 			}
@@ -62,10 +62,10 @@ func TestRunChild(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := runChild(ctx, child{[]string{exe, moodyCommand, "none"}, 1 << 30, time.Minute}, nil, catalog.Policy{}); !errors.Is(err, context.Canceled) || errors.Is(err, errChildDied) {
+	if _, err := runChild(ctx, child{[]string{exe, moodyCommand, "none"}, 1 << 30, time.Minute, nil}, nil, catalog.Policy{}); !errors.Is(err, context.Canceled) || errors.Is(err, errChildDied) {
 		t.Errorf("runChild with its context ended = %v, want that and no death", err)
 	}
-	if _, err := runChild(t.Context(), child{nil, 1 << 30, time.Minute}, nil, catalog.Policy{}); err == nil || errors.Is(err, errChildDied) {
+	if _, err := runChild(t.Context(), child{nil, 1 << 30, time.Minute, nil}, nil, catalog.Policy{}); err == nil || errors.Is(err, errChildDied) {
 		t.Errorf("runChild without a command = %v, want an error that is no death", err)
 	}
 }

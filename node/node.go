@@ -28,6 +28,7 @@ import (
 	"symkeep/internal/gossip"
 	"symkeep/internal/notify"
 	"symkeep/internal/share"
+	"symkeep/internal/validate/known"
 	"symkeep/raftfsm"
 	"symkeep/replication"
 )
@@ -71,6 +72,7 @@ type Node struct {
 	drains    drainTable
 	damage    *damageLog
 	courier   *courier.Courier // nil: repair is done by this process
+	known     *known.Store     // nil: nothing is remembered of files
 	doubted   atomic.Bool      // the catalog named a blob that it has no row of
 	compared  atomic.Bool      // a majority has had the rows that this node has, since its start
 	leaving   atomic.Bool
@@ -116,6 +118,7 @@ func New(cfg Config) (n *Node, err error) {
 	if n.cache, err = blobstore.OpenCache(n.blobs, cfg.CacheBytes); err != nil {
 		return n, err
 	}
+	n.openKnown()
 	if n.fsm, err = raftfsm.Open(filepath.Join(cfg.DataDir, "fsm.db")); err != nil {
 		return n, err
 	}

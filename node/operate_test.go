@@ -412,7 +412,7 @@ func TestDamageLog(t *testing.T) {
 
 // TestCountsAgainst: what is not the package's fault does not make it stuck.
 func TestCountsAgainst(t *testing.T) {
-	_, noProgram := runChild(t.Context(), child{[]string{filepath.Join(t.TempDir(), "none")}, 1 << 30, time.Minute}, nil, catalog.Policy{})
+	_, noProgram := runChild(t.Context(), child{[]string{filepath.Join(t.TempDir(), "none")}, 1 << 30, time.Minute, nil}, nil, catalog.Policy{})
 	for _, tt := range []struct {
 		err  error
 		want bool

@@ -230,8 +230,9 @@ func (n *Node) judge(ctx context.Context, p catalog.Package, token uint64) (raft
 	}
 	defer release()
 	limit := validatorBase + time.Duration(p.Bytes>>20)*validatorPerMB
+	n.recall(files)
 	policy := n.effective(p) // a change after this moment counts for later packages
-	report, err := runChild(ctx, child{n.cfg.ValidatorCommand, n.cfg.ValidatorMemory, limit}, files, policy)
+	report, err := runChild(ctx, child{n.cfg.ValidatorCommand, n.cfg.ValidatorMemory, limit, n.remember(files)}, files, policy)
 	if err != nil {
 		return v, err
 	}

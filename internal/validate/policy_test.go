@@ -23,7 +23,7 @@ func lenient() catalog.Policy {
 	return p
 }
 
-func judge(t *testing.T, p catalog.Policy, files ...validate.File) validate.Report {
+func judgeUnder(t *testing.T, p catalog.Policy, files ...validate.File) validate.Report {
 	t.Helper()
 	for i := range files {
 		files[i].No = i
@@ -65,15 +65,15 @@ func TestParsePolicy(t *testing.T) {
 // order of findings follows from what they are then.
 func TestPolicyWeighs(t *testing.T) {
 	fast := file("a.pdb", symfiletest.PDB{GUID: guid, Age: 1, InfoAge: 2, Types: 1, Features: []uint32{0x494E494D}}.Bytes())
-	plain := judge(t, catalog.Policy{}, fast)
+	plain := judgeUnder(t, catalog.Policy{}, fast)
 	if plain.Verdict != catalog.Failed || !hasCode(plain, 0, catalog.Error, "PDB-FASTLINK") || !hasCode(plain, 0, catalog.Warning, "PDB-AGE") {
 		t.Fatalf("by the table: %s, %v", plain.Verdict, codes(plain, 0))
 	}
-	allowed := judge(t, catalog.Policy{Allow: []string{"PDB-FASTLINK"}}, fast)
+	allowed := judgeUnder(t, catalog.Policy{Allow: []string{"PDB-FASTLINK"}}, fast)
 	if allowed.Verdict != catalog.Good || !hasCode(allowed, 0, catalog.Warning, "PDB-FASTLINK") {
 		t.Errorf("allowed: %s, %v, want good with a warning", allowed.Verdict, codes(allowed, 0))
 	}
-	denied := judge(t, catalog.Policy{Allow: []string{"PDB-FASTLINK"}, Deny: []string{"PDB-AGE"}}, fast)
+	denied := judgeUnder(t, catalog.Policy{Allow: []string{"PDB-FASTLINK"}, Deny: []string{"PDB-AGE"}}, fast)
 	first := denied.Files[0].Findings[0]
 	if denied.Verdict != catalog.Failed || first.Code != "PDB-AGE" || first.Severity != catalog.Error || first.Policy != catalog.Denied {
 		t.Errorf("denied: %s, first finding %+v, want failed by PDB-AGE", denied.Verdict, first)
@@ -91,11 +91,11 @@ func TestPolicyWeighs(t *testing.T) {
 // What a policy of another build would allow stays an error if it is fixed here, and
 // files that a scan passes over are nobody's business.
 func TestPolicyStays(t *testing.T) {
-	rep := judge(t, catalog.Policy{Allow: []string{"GEN-EMPTY"}}, file("a.pdb", nil))
+	rep := judgeUnder(t, catalog.Policy{Allow: []string{"GEN-EMPTY"}}, file("a.pdb", nil))
 	if rep.Verdict != catalog.Failed || rep.Files[0].Findings[0].Policy != "" {
 		t.Errorf("empty file under a policy that allows it: %s, %+v", rep.Verdict, rep.Files[0].Findings)
 	}
-	rep = judge(t, catalog.Policy{Deny: []string{"GEN-UNKNOWN"}}, file("README.txt", []byte("hello")))
+	rep = judgeUnder(t, catalog.Policy{Deny: []string{"GEN-UNKNOWN"}}, file("README.txt", []byte("hello")))
 	if rep.Verdict != catalog.Good || len(rep.Ignored) != 1 {
 		t.Errorf("ignored file under a policy that denies its code: %s, ignored %v", rep.Verdict, rep.Ignored)
 	}
@@ -118,7 +118,7 @@ func FuzzLenient(f *testing.F) {
 		if err != nil {
 			t.Fatalf("Package: %v", err)
 		}
-		if rep.Verdict == catalog.Good && len(rep.Files[0].Keys) == 0 && judge(t, catalog.Policy{}, in).Verdict != catalog.Good {
+		if rep.Verdict == catalog.Good && len(rep.Files[0].Keys) == 0 && judgeUnder(t, catalog.Policy{}, in).Verdict != catalog.Good {
 			t.Errorf("%q became good without a key: %+v", path, rep.Files[0].Findings)
 		}
 	})

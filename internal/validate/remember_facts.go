@@ -1,11 +1,9 @@
 package validate
 
 import (
-	"bytes"
 	"context"
-	"encoding/gob"
-	"errors"
 
+	"symkeep/internal/symfile/dwarf"
 	"symkeep/internal/symfile/elf"
 	"symkeep/internal/symfile/pdb"
 	"symkeep/internal/symfile/pe"
@@ -53,7 +51,7 @@ type rememberedELF struct {
 	Empty                     bool
 	Link                      *elf.DebugLink
 	Alt                       *elf.AltLink
-	Units                     []byte // gob of elfFacts.units
+	Units                     dwarf.Facts // without the faults, which are findings already
 	SplitUnits                []uint64
 	SplitFile, SplitCollected bool // .dwo, .dwp
 }
@@ -76,12 +74,10 @@ func freezeFacts(facts any) (rememberedFacts, bool) {
 		}
 		return rememberedFacts{MachO: m}, true
 	case *elfFacts:
-		var units bytes.Buffer
-		if gob.NewEncoder(&units).Encode(f.units) != nil {
-			return rememberedFacts{}, false
-		}
+		units := f.units
+		units.Faults = nil
 		return rememberedFacts{ELF: &rememberedELF{
-			f.build, f.exe, f.split, f.debug, f.dwarf, f.empty, f.link, f.alt, units.Bytes(), f.splitUnits, f.dwo, f.dwp,
+			f.build, f.exe, f.split, f.debug, f.dwarf, f.empty, f.link, f.alt, units, f.splitUnits, f.dwo, f.dwp,
 		}}, true
 	}
 	return rememberedFacts{}, false
@@ -111,10 +107,9 @@ func (r rememberedFacts) thaw(ctx context.Context, f File) (any, error) {
 func (r *rememberedELF) thaw(ctx context.Context, f File) (any, error) {
 	facts := &elfFacts{
 		build: r.Build, exe: r.Exe, split: r.Split, debug: r.Debug, dwarf: r.DWARF, empty: r.Empty, link: r.Link, alt: r.Alt,
-		splitUnits: r.SplitUnits, dwo: r.SplitFile, dwp: r.SplitCollected,
+		units: r.Units, splitUnits: r.SplitUnits, dwo: r.SplitFile, dwp: r.SplitCollected,
 	}
-	err := gob.NewDecoder(bytes.NewReader(r.Units)).Decode(&facts.units)
-	headers, perr := reopen(ctx, f, func(in *input) (*elf.File, error) { return elf.Parse(in, f.Size) })
+	headers, err := reopen(ctx, f, func(in *input) (*elf.File, error) { return elf.Parse(in, f.Size) })
 	facts.file = headers
-	return facts, errors.Join(err, perr)
+	return facts, err
 }

@@ -146,7 +146,7 @@ func writeFile(s *strings.Builder, a api.FindResponse, f api.FoundFile) {
 	}
 	fmt.Fprintf(s, "    sha256 %s, verdict %s\n", f.Digest, stamp(f.At))
 	if len(f.Quality) > 0 {
-		fmt.Fprintf(s, "    gives %s\n", joined(f.Quality))
+		fmt.Fprintf(s, "    gives %s\n", catalog.QualityText(f.Quality))
 	}
 	if len(f.Holders) > 0 {
 		fmt.Fprintf(s, "    on %s\n", strings.Join(f.Holders, ", "))
@@ -157,12 +157,4 @@ func writeFile(s *strings.Builder, a api.FindResponse, f api.FoundFile) {
 	for _, x := range f.Findings {
 		fmt.Fprintf(s, "    %s %s: %s\n", x.Severity, x.Label(), x.Message)
 	}
-}
-
-func joined(qs []catalog.Quality) string {
-	var names []string
-	for _, q := range qs {
-		names = append(names, string(q))
-	}
-	return strings.Join(names, ", ")
 }

@@ -52,16 +52,20 @@ func textNamedSym(in *input, name string) bool {
 func checkBreakpad(s *subject) {
 	bad := 0
 	facts, err := breakpad.Scan(io.NewSectionReader(s.in, 0, s.size), func(e *breakpad.RecordError) bool {
-		if bad++; bad <= maxRecordFindings {
-			s.add("SYM-RECORD", e.Off, "line %d: found %s, wanted %s", e.Line, quote(e.Found), e.Want)
+		sev := catalog.Error
+		if e.Dangling {
+			sev = catalog.Warning
+		}
+		if bad++; bad <= maxRecordFindings || sev == catalog.Error && !s.failed() {
+			s.addAs(sev, "SYM-RECORD", e.Off, "line %d: found %s, wanted %s", e.Line, quote(e.Found), e.Want)
 		}
 		return true
 	})
 	if err != nil {
 		return // the reader's; the core reports it
 	}
-	if bad > maxRecordFindings {
-		s.add("SYM-RECORD", s.size, "and %d more malformed records", bad-maxRecordFindings)
+	if bad > maxRecordFindings { // a malformed one among them is listed already
+		s.addAs(catalog.Warning, "SYM-RECORD", s.size, "and %d more such records", bad-maxRecordFindings)
 	}
 	if facts.NoLineEnd {
 		s.addAs(catalog.Warning, "SYM-RECORD", s.size, "the last line has no end; some readers drop it")

@@ -29,6 +29,8 @@ func TestBreakpad(t *testing.T) {
 		{"bad record", "full.sym", full + "FUNC zzzz 12\n", "error SYM-RECORD"},
 		{"cut", "full.sym", full[:len(full)-20], "error SYM-RECORD"},
 		{"no line end", "full.sym", symHead + "FILE 0 a\nFUNC 1 2 0 f\n1 2 3 0", "warning SYM-RECORD"},
+		{"line of an unnamed file", "full.sym", symHead + "FUNC 1 2 0 f\n1 2 3 7\n", "warning SYM-RECORD"},
+		{"many of them, and damage", "full.sym", symHead + "FUNC 1 2 0 f\n" + dangling(30) + "FUNC zzzz 1\n", "error SYM-RECORD" + strings.Repeat(" warning SYM-RECORD", 20)},
 		{"unknown record", "full.sym", full + "NEWS 1 2\n", "warning SYM-RECORD"},
 		{"right path", "s/full/dc2d8814fd9d472d39a2c2ba0ea7e75d0/full.sym", full, ""},
 		{"wrong id in path", "full/DC2D8814FD9D472D39A2C2BA0EA7E75D1/full.sym", full, "warning SYM-NAME"},
@@ -39,6 +41,15 @@ func TestBreakpad(t *testing.T) {
 			t.Errorf("%s: found %q, want %q", tt.name, got, tt.want)
 		}
 	}
+}
+
+// dangling returns n lines whose file numbers nothing defines.
+func dangling(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "1 2 3 %d\n", 1000+i)
+	}
+	return b.String()
 }
 
 func TestBreakpadQuality(t *testing.T) {

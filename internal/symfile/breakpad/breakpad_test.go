@@ -97,6 +97,7 @@ func TestRecords(t *testing.T) {
 		{"func", "FUNC m 10 5 0 f(int, char)\n10 5 1 0\n", 0},
 		{"public", "PUBLIC m 10 0 operator new\n", 0},
 		{"inline", "INLINE 0 42 0 0 10 4 18 4\n", 0},
+		{"inline of the old form", "INLINE 0 42 0 15b45 6b1\n", 0},
 		{"cfi", "STACK CFI INIT 10 20 .cfa: $rsp 8 + .ra: .cfa -8 + ^\nSTACK CFI 11 .cfa: $rsp 16 +\n", 0},
 		{"cfi of libc's signal trampoline", "STACK CFI INIT 324ef a .ra: $rip\n", 0},
 		{"cfi at the end", "STACK CFI INIT 10 20 .cfa: $rsp 8 + .ra: x\nSTACK CFI 30 .cfa: $rsp 16 +\n", 0},
@@ -116,12 +117,13 @@ func TestRecords(t *testing.T) {
 		{"file with hex", "FILE a b\n", 5},
 		{"blank origin", "INLINE_ORIGIN 7 \n", 5},
 		{"inline without ranges", "INLINE 0 42 0 0\n", 5},
-		{"inline with half a range", "INLINE 0 42 0 0 10\n", 5},
+		{"inline of the old form without ranges", "INLINE 0 42 0\n", 5},
 		{"line of three fields", "10 5 1\n", 5},
 		{"line of five fields", "10 5 1 0 9\n", 5},
 		{"line after public", "PUBLIC 10 0 f\n10 5 1 0\n", 6},
 		{"undefined file", "10 5 1 7\n10 5 1 7\n", 5},
 		{"undefined origin", "INLINE 0 42 0 9 10 4\n", 5},
+		{"undefined origin in the old form", "INLINE 0 42 9 10 4\n", 5},
 		{"cfi without init", "STACK CFI 11 .cfa: $rsp 16 +\n", 5},
 		{"cfi outside", "STACK CFI INIT 10 20 .cfa: $rsp 8 + .ra: x\nSTACK CFI 31 .cfa: $rsp 16 +\n", 6},
 		{"cfi init without rule", "STACK CFI INIT 10 20\n", 5},
@@ -145,6 +147,9 @@ func TestRecords(t *testing.T) {
 			t.Errorf("%s: %v, want no error", tt.name, errs[0])
 		case tt.line > 0 && (len(errs) != 1 || errs[0].Line != tt.line || !errors.Is(errs[0], breakpad.ErrRecord)):
 			t.Errorf("%s: errors %v, want one at line %d", tt.name, errs, tt.line)
+		}
+		if dangling := strings.HasPrefix(tt.name, "undefined"); len(errs) > 0 && errs[0].Dangling != dangling {
+			t.Errorf("%s: dangling %t, want %t", tt.name, errs[0].Dangling, dangling)
 		}
 		if (tt.name == "unknown") != (f.Unknown > 0) || (tt.name == "complete line record without end") != f.NoLineEnd {
 			t.Errorf("%s: unknown %d, no line end %t", tt.name, f.Unknown, f.NoLineEnd)

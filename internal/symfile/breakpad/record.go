@@ -11,7 +11,7 @@ const (
 	wantOrigin = "INLINE_ORIGIN <number> <name>"
 	wantFunc   = "FUNC [m] <address> <size> <parameter size> <name>"
 	wantPublic = "PUBLIC [m] <address> <parameter size> <name>"
-	wantInline = "INLINE <depth> <call line> <call file> <origin> <address> <size>..."
+	wantInline = "INLINE <depth> <call line> [<call file>] <origin> <address> <size>..."
 	wantLine   = "<address> <size> <line> <file number> after a FUNC"
 	wantInit   = "STACK CFI INIT <address> <size> <register>: <expression>..."
 	wantCFI    = "STACK CFI <address> <register>: <expression>... inside the range of the STACK CFI INIT before it"
@@ -125,11 +125,17 @@ func (s *scanner) public(line, rest []byte) {
 	s.facts.Publics++
 }
 
+// inline takes both forms: the first dump_syms that wrote INLINE left out the file of
+// the call, and readers tell by the number of fields, since the ranges come in pairs.
 func (s *scanner) inline(line, rest []byte) {
 	f := fields{rest}
+	old := bytes.Count(rest, []byte{' '})%2 == 0
 	_, ok1 := f.dec()
 	_, ok2 := f.dec()
-	file, ok3 := f.dec()
+	file, ok3 := uint64(0), true
+	if !old {
+		file, ok3 = f.dec()
+	}
 	origin, ok4 := f.dec()
 	pairs := 0
 	ok := ok1 && ok2 && ok3 && ok4
@@ -146,7 +152,9 @@ func (s *scanner) inline(line, rest []byte) {
 		s.bad(line, "INLINE after a FUNC")
 	default:
 		s.facts.Inlines++
-		s.files.refer(file, s.line, s.off)
+		if !old {
+			s.files.refer(file, s.line, s.off)
+		}
 		s.origins.refer(origin, s.line, s.off)
 	}
 }

@@ -31,6 +31,10 @@ type RecordError struct {
 	Off   int64  // of the line, bytes
 	Found string // the line, cut
 	Want  string
+
+	// Dangling says that the line is well-formed, but nothing defines a number that
+	// it refers to: readers go on without the name of a file or an inlined function.
+	Dangling bool
 }
 
 // Error returns the line number, what was found and what was wanted.
@@ -41,12 +45,15 @@ func (e *RecordError) Error() string {
 // Unwrap returns ErrRecord.
 func (e *RecordError) Unwrap() error { return ErrRecord }
 
+// bufferBytes is more than nearly every line has; longer ones are put together.
+const bufferBytes = 64 << 10
+
 // Scan reads a whole symbol file. It calls report for every malformed record, in
 // order, until that returns false. The error is that of r; damage is reported, not
 // returned. The last calls are about numbers that no record defines, and carry the
 // line that first used one.
 func Scan(r io.Reader, report func(*RecordError) bool) (Facts, error) {
-	s := scanner{report: report, in: bufio.NewReaderSize(r, 1<<20)}
+	s := scanner{report: report, in: bufio.NewReaderSize(r, bufferBytes)}
 	for !s.stop {
 		line, err := s.readLine()
 		if err == io.EOF {
@@ -136,6 +143,6 @@ func (s *scanner) emit(e *RecordError) {
 // undefined reports the numbers that were used and never defined.
 func (s *scanner) undefined(n *numbers, want string) {
 	for _, u := range n.missing() {
-		s.emit(&RecordError{Line: u.line, Off: u.off, Found: fmt.Sprintf("number %d", u.number), Want: want})
+		s.emit(&RecordError{Line: u.line, Off: u.off, Found: fmt.Sprintf("number %d", u.number), Want: want, Dangling: true})
 	}
 }

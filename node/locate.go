@@ -26,6 +26,15 @@ func (n *Node) LocateNow(keys []symid.Key) (catalog.Candidate, error) {
 	return c, errNobodySays
 }
 
+// Version names the state that LocateNow looks at.
+func (n *Node) Version() uint64 { return n.fsm.AppliedIndex() }
+
+// StillMissing reports whether what LocateNow did not find at a version is missing now:
+// nothing has been applied since, under a lease held before and after that is looked at.
+func (n *Node) StillMissing(version uint64) bool {
+	return n.lease.fresh() && n.fsm.AppliedIndex() == version && n.lease.held() && n.mayMiss()
+}
+
 // Locate returns the candidate that answers the first of keys that has one. Errors
 // wrap catalog.ErrNotFound when the cluster stands for the miss, and
 // catalog.ErrUnavailable when nobody can.

@@ -21,6 +21,8 @@ type debuggers struct {
 	store   *store
 	metrics *metrics
 	quiet   *sometimes
+
+	resolved *resolved
 }
 
 // errNobody says that no node can answer for the key now.
@@ -38,13 +40,13 @@ func (d *debuggers) lookup(rc *fasthttp.RequestCtx, path string) {
 		d.metrics.lookup(route, "miss", start)
 		return
 	}
-	d.metrics.lookup(route, d.find(rc, l), start)
+	d.metrics.lookup(route, d.find(rc, route, l), start)
 }
 
 // find answers the lookup and returns what became of it. Bytes that cannot be
 // reached are tried again, from the lookup on, until Config.ReachTimeout.
-func (d *debuggers) find(rc *fasthttp.RequestCtx, l symid.Lookup) string {
-	if result, ok := d.quick(rc, l); ok {
+func (d *debuggers) find(rc *fasthttp.RequestCtx, route string, l symid.Lookup) string {
+	if result, ok := d.quick(rc, route, l); ok {
 		return result
 	}
 	ctx, cancel := context.WithTimeout(d.base, d.cfg.ReachTimeout)
@@ -74,26 +76,43 @@ func (d *debuggers) find(rc *fasthttp.RequestCtx, l symid.Lookup) string {
 	}
 }
 
+// repeat answers a request like one before it, in the same state of the catalog.
+func (d *debuggers) repeat(rc *fasthttp.RequestCtx) bool {
+	start := time.Now()
+	s, result, ok := d.again(rc)
+	if ok {
+		d.metrics.lookup(s.route, result, start)
+	}
+	return ok
+}
+
 // quick answers what nobody has to be waited for: a miss that this node may state, and
 // a hit whose answer is on the shelf.
-func (d *debuggers) quick(rc *fasthttp.RequestCtx, l symid.Lookup) (result string, ok bool) {
+func (d *debuggers) quick(rc *fasthttp.RequestCtx, route string, l symid.Lookup) (result string, ok bool) {
 	if l.Section != "" {
 		return "", false
 	}
+	version := d.locator.Version() // before the look: a later state is none it was made in
 	c, err := d.locator.LocateNow(l.Keys)
-	if err == catalog.ErrNotFound {
+	if err != nil && err != catalog.ErrNotFound {
+		return "", false
+	}
+	d.resolved.put(string(rc.Request.Header.RequestURI()), &resolution{version, route, l, c, err != nil})
+	if err != nil {
 		miss(rc)
 		return "miss", true
 	}
-	if err != nil {
-		return "", false
-	}
-	id := wanted(rc, l, c)
-	a := d.store.shelf.get(id)
+	return d.ready(rc, l, c)
+}
+
+// ready answers with what is on the shelf for a candidate.
+func (d *debuggers) ready(rc *fasthttp.RequestCtx, l symid.Lookup, c catalog.Candidate) (result string, ok bool) {
+	a := d.store.shelf.get(wanted(rc, l, c))
 	if a == nil {
 		return "", false
 	}
-	if result, err = d.respond(d.base, rc, l, a.representation(c)); err != nil {
+	result, err := d.respond(d.base, rc, l, a.representation(c))
+	if err != nil {
 		d.store.shelf.drop(c.Digest)
 		return "", false
 	}

@@ -74,7 +74,7 @@ func NewPublic(cfg Config, p Public) (*Server, error) {
 	a.table = a.routes()
 	h := &public{
 		Server:    s,
-		debuggers: &debuggers{Server: s, locator: p.Locator, store: st, metrics: m, quiet: &sometimes{logger: p.Log, now: time.Now}},
+		debuggers: &debuggers{Server: s, locator: p.Locator, store: st, metrics: m, quiet: &sometimes{logger: p.Log, now: time.Now}, resolved: newResolved()},
 		agents:    a,
 		probes:    &probes{s, p.Health},
 		metrics:   m,
@@ -89,8 +89,11 @@ func NewPublic(cfg Config, p Public) (*Server, error) {
 // one: Ghidra wants 200 there, symsrv asks for index2.txt and takes 404 as "one
 // folder level".
 func (h *public) route(rc *fasthttp.RequestCtx) {
-	path := rawPath(rc)
 	read := rc.IsGet() || rc.IsHead()
+	if read && h.debuggers.repeat(rc) {
+		return
+	}
+	path := rawPath(rc)
 	switch {
 	case strings.HasPrefix(path, "/api/"):
 		h.agents.serve(rc, h.agents.table, path)

@@ -29,6 +29,12 @@ type Locator interface {
 	// LocateNow is Locate without waiting for anybody. Any error but
 	// catalog.ErrNotFound itself says that Locate may know better.
 	LocateNow(keys []symid.Key) (catalog.Candidate, error)
+	// Version names the state of the catalog that LocateNow looks at: while it stays
+	// the same, so does the file that is served for a key.
+	Version() uint64
+	// StillMissing reports whether a miss that LocateNow stated at a version can be
+	// stated now without another look.
+	StillMissing(version uint64) bool
 }
 
 // Blobs opens packed blobs, wherever in the cluster they are.

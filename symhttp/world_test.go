@@ -38,6 +38,8 @@ type world struct {
 	files     map[symid.IndexKey]catalog.Candidate
 	locateErr error
 	slow      bool            // LocateNow states no miss
+	version   uint64          // of files
+	looks     int             // of Locate and LocateNow
 	reading   func(off int64) // called at each read of a blob; set before the first request
 	panics    bool
 	openErr   func(n int) error // of the n-th OpenBlob, from 1
@@ -69,6 +71,7 @@ func (w *world) add(t testing.TB, name string, content []byte, keys ...symid.Key
 	c := catalog.Candidate{Package: packageID, Name: name, Digest: d, State: catalog.StateGood}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.version++
 	for _, k := range keys {
 		w.files[k.Index()] = c
 	}
@@ -102,6 +105,7 @@ func (w *world) AppliedIndex() uint64         { return 42 }
 func (w *world) Locate(_ context.Context, keys []symid.Key) (catalog.Candidate, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.looks++
 	if w.panics {
 		panic("locator broke")
 	}
@@ -125,6 +129,18 @@ func (w *world) LocateNow(keys []symid.Key) (catalog.Candidate, error) {
 		err = catalog.ErrNotFound
 	}
 	return c, err
+}
+
+func (w *world) Version() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.version
+}
+
+func (w *world) StillMissing(version uint64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.slow && version == w.version
 }
 
 // file is a copy on this node, or one that pretends to be far away.
@@ -236,6 +252,7 @@ func (w *world) last() string {
 func (w *world) set(f func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.version++
 	f()
 }
 

@@ -10,9 +10,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// conns counts the open connections of one server. It bounds them without
-// wrapping them, which would cost sendfile: a full server stops accepting and the
-// next connections wait in the kernel's queue.
+// conns counts the open connections of one server, and bounds them: a full server stops
+// accepting and the next connections wait in the kernel's queue.
 type conns struct {
 	slots   chan struct{}
 	stopped chan struct{}
@@ -71,15 +70,20 @@ func (c *conns) stop() { c.once.Do(func() { close(c.stopped) }) }
 
 // closeAll closes every open connection; their handlers end with an error.
 func (c *conns) closeAll() {
+	for _, conn := range c.all() {
+		conn.Close()
+	}
+}
+
+// all returns the open connections.
+func (c *conns) all() []net.Conn {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	all := make([]net.Conn, 0, len(c.open))
 	for conn := range c.open {
 		all = append(all, conn)
 	}
-	c.mu.Unlock()
-	for _, conn := range all {
-		conn.Close()
-	}
+	return all
 }
 
 // empty returns a channel that closes once no connection is open. It may be asked
@@ -104,7 +108,8 @@ type limitedListener struct {
 	conns *conns
 }
 
-// Accept implements net.Listener. The connection is the one of the inner listener.
+// Accept implements net.Listener. The connection is the one of the inner listener, with
+// deadlines that are cheap to move.
 // Errors that pass, such as too many open files, are waited out: fasthttp would
 // stop serving.
 func (l *limitedListener) Accept() (net.Conn, error) {
@@ -116,7 +121,7 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
 		if err == nil {
-			return conn, nil
+			return &patientConn{Conn: conn}, nil
 		}
 		if !passing(err) || !l.pause() {
 			<-l.conns.slots

@@ -1,6 +1,11 @@
 package symhttp
 
-import "github.com/valyala/fasthttp"
+import (
+	"context"
+	"net"
+
+	"github.com/valyala/fasthttp"
+)
 
 // ParseRange is parseRange with its outcome as a status code.
 func ParseRange(header string, size int64) (off, n int64, status int) {
@@ -15,3 +20,11 @@ var (
 
 // Handler is what the server does with one request.
 func (s *Server) Handler() fasthttp.RequestHandler { return s.http.Handler }
+
+// PatientConn wraps a connection as a server does; sweep is what the server runs.
+func PatientConn(inner net.Conn) (conn net.Conn, sweep func(context.Context) error) {
+	c := newConns(16)
+	conn = &patientConn{Conn: inner}
+	c.changed(conn, fasthttp.StateNew)
+	return conn, c.sweep
+}

@@ -43,6 +43,7 @@ func newServer(cfg Config, log *slog.Logger, self Self) (*Server, error) {
 		return nil, errors.New("http server: no logger or no self")
 	}
 	s := &Server{cfg: cfg, log: log, self: self, conns: newConns(cfg.MaxConns)}
+	s.work = append(s.work, s.conns.sweep)
 	s.base, s.cutBase = context.WithCancel(context.Background())
 	s.waits, s.endWaits = context.WithCancel(s.base)
 	s.http = fasthttp.Server{

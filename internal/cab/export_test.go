@@ -1,5 +1,7 @@
 package cab
 
+import "io"
+
 // Sizes tests reason about.
 const (
 	BlockSize   = blockSize
@@ -31,3 +33,19 @@ func CodeLengths(lens []uint8, freq []uint32, limit int) { codeLengths(lens, fre
 
 // FrameChecksum is frameChecksum.
 func FrameChecksum(frame []byte) uint32 { return frameChecksum(frame) }
+
+// NewInspectorLimits is NewInspector with the limits of NewWriterLimits.
+func NewInspectorLimits(r io.ReaderAt, want Info, cabRaw, cabFile int64) *Inspector {
+	return newInspector(r, want, limits{cabRaw, cabFile})
+}
+
+// InspectGroup decodes the framed blocks of one group as an Inspector does.
+func InspectGroup(framed []byte, raw int) ([]byte, error) {
+	b := inspectBuffers.Get().(*inspectBuffer)
+	defer inspectBuffers.Put(b)
+	if len(framed) > maxPackedGroup || raw > GroupSize {
+		return nil, ErrCorrupt
+	}
+	out := make([]byte, raw)
+	return out, b.cabinetGroup(out, b.packed[:copy(b.packed, framed)])
+}

@@ -20,6 +20,7 @@ var verifiers = []struct {
 }{
 	{"Verify", cab.Verify},
 	{"VerifyRaw", cab.VerifyRaw},
+	{"Inspector", inspect},
 }
 
 func TestReadAt(t *testing.T) {
@@ -168,7 +169,7 @@ func TestVerifyStopsWithContext(t *testing.T) {
 	cancel()
 	for _, c := range containers {
 		f, info := pack(t, c, cab.Options{}, data, len(data))
-		for _, v := range verifiers {
+		for _, v := range verifiers[:2] { // an Inspector is called group by group
 			if _, err := v.f(ctx, f, info.PackedSize); !errors.Is(err, context.Canceled) {
 				t.Errorf("%s: %s after cancel = %v, want context.Canceled", c.want, v.name, err)
 			}

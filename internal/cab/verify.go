@@ -80,6 +80,11 @@ func (r *Reader) verifyRaw(ctx context.Context) error {
 	if err := r.checkBody(body); err != nil {
 		return err
 	}
+	return r.checkRaw(raw, crc, gzip)
+}
+
+// checkRaw compares what all groups came to with the record.
+func (r *Reader) checkRaw(raw hash.Hash, crc uint32, gzip int64) error {
 	if got := [32]byte(raw.Sum(nil)); got != r.l.RawSHA256 {
 		return fmt.Errorf("%w: raw bytes have SHA-256 %x, want %x", ErrCorrupt, got, r.l.RawSHA256)
 	}

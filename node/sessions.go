@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"symkeep/internal/blobstore"
-	"symkeep/internal/cab"
 	"symkeep/internal/catalog"
 )
 
@@ -22,16 +21,17 @@ const (
 	sessionWorkers = 2
 )
 
-// An uploadSession packs the raw bytes of one blob as they arrive. It outlives a
-// broken connection, so that the agent goes on where the acknowledged bytes end.
+// An uploadSession takes the bytes of one blob as they arrive. It outlives a broken
+// connection, so that the agent goes on where the acknowledged bytes end.
 type uploadSession struct {
 	uploadKey
+	form uploadForm
 
 	busy chan struct{} // capacity 1: held by the request that writes
 
 	// Guarded by busy.
 	staging *blobstore.Staging
-	pack    *cab.Writer
+	intake  intake
 
 	mu     sync.Mutex
 	offset int64
@@ -47,12 +47,19 @@ type uploadTable struct {
 	sessions map[uploadKey]*uploadSession
 }
 
-// An uploadKey names a session. The length is part of it: of two packages that
-// list a digest with different lengths one is wrong, and must not get in the
-// other's way.
+// An uploadKey names a session. The length, that of the raw bytes, is part of it: of
+// two packages that list a digest with different lengths one is wrong, and must not
+// get in the other's way.
 type uploadKey struct {
 	digest catalog.Digest
 	length int64
+}
+
+// An uploadForm says which bytes a session takes. One session at a time collects a
+// blob, whatever its form, so that two agents do not have the work done twice.
+type uploadForm struct {
+	packed catalog.Digest // packed SHA-256 of the packed file; zero for the raw bytes
+	length int64          // bytes in all
 }
 
 func newUploadTable() *uploadTable {
@@ -67,10 +74,11 @@ func (t *uploadTable) find(key uploadKey) *uploadSession {
 }
 
 // takeSession returns the session of a blob once this upload is the one that
-// writes to it. The caller gives s.busy back.
-func (n *Node) takeSession(ctx context.Context, key uploadKey) (*uploadSession, error) {
+// writes to it. One that collected other bytes of the blob, and that nobody writes to
+// any more, gives way. The caller gives s.busy back.
+func (n *Node) takeSession(ctx context.Context, key uploadKey, form uploadForm) (*uploadSession, error) {
 	for {
-		s, dropped, err := n.uploads.session(key)
+		s, dropped, err := n.uploads.session(key, form)
 		if err != nil {
 			return nil, err
 		}
@@ -84,16 +92,19 @@ func (n *Node) takeSession(ctx context.Context, key uploadKey) (*uploadSession, 
 			return nil, fmt.Errorf("blob %s: another upload of it is under way: %w", key.digest, catalog.ErrUnavailable)
 		}
 		if n.uploads.find(key) == s {
-			return s, nil
+			if s.form == form {
+				return s, nil
+			}
+			n.endSession(s)
 		}
-		<-s.busy // it ended while this upload waited; nobody would sweep what it staged
+		<-s.busy // it ended, maybe while this upload waited; nobody would sweep what it staged
 	}
 }
 
-// session returns the session of a blob, a new one if there is none. To make room
+// session returns the session of a blob, a new one of that form if there is none. To make room
 // in a full table it takes out the one that has stood still for longest, beyond
 // sessionStill; the caller ends that and gives its busy back.
-func (t *uploadTable) session(key uploadKey) (s, dropped *uploadSession, err error) {
+func (t *uploadTable) session(key uploadKey, form uploadForm) (s, dropped *uploadSession, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if s := t.sessions[key]; s != nil {
@@ -105,7 +116,7 @@ func (t *uploadTable) session(key uploadKey) (s, dropped *uploadSession, err err
 		}
 		delete(t.sessions, dropped.uploadKey)
 	}
-	s = &uploadSession{uploadKey: key, busy: make(chan struct{}, 1), used: time.Now()}
+	s = &uploadSession{uploadKey: key, form: form, busy: make(chan struct{}, 1), used: time.Now()}
 	t.sessions[key] = s
 	return s, dropped, nil
 }
@@ -138,13 +149,13 @@ func (n *Node) endSession(s *uploadSession) {
 		delete(n.uploads.sessions, s.uploadKey)
 	}
 	n.uploads.mu.Unlock()
-	if s.pack != nil {
-		s.pack.Abort()
+	if s.intake != nil {
+		s.intake.Abort()
 	}
 	if s.staging != nil {
 		s.staging.Abort()
 	}
-	s.pack, s.staging = nil, nil
+	s.intake, s.staging = nil, nil
 	s.mu.Lock()
 	s.offset = 0 // whoever waits for its turn starts over
 	s.mu.Unlock()

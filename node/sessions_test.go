@@ -16,7 +16,7 @@ func TestFullSessionTable(t *testing.T) {
 		n := &Node{uploads: newUploadTable()}
 		key := func(i int) uploadKey { return uploadKey{catalog.Digest{byte(i)}, 7} }
 		for i := range maxSessions {
-			s, err := n.takeSession(t.Context(), key(i))
+			s, err := n.takeSession(t.Context(), key(i), uploadForm{length: 7})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -25,12 +25,12 @@ func TestFullSessionTable(t *testing.T) {
 			}
 			time.Sleep(time.Millisecond)
 		}
-		if _, err := n.takeSession(t.Context(), key(maxSessions)); !errors.Is(err, catalog.ErrUnavailable) {
+		if _, err := n.takeSession(t.Context(), key(maxSessions), uploadForm{length: 7}); !errors.Is(err, catalog.ErrUnavailable) {
 			t.Errorf("takeSession of a full table = %v, want ErrUnavailable", err)
 		}
 		time.Sleep(sessionStill + time.Second)
 		n.uploads.find(key(1)).advance(1) // this one came back just now
-		if _, err := n.takeSession(t.Context(), key(maxSessions)); err != nil {
+		if _, err := n.takeSession(t.Context(), key(maxSessions), uploadForm{length: 7}); err != nil {
 			t.Fatalf("takeSession with others standing still = %v, want nil", err)
 		}
 		if n.uploads.find(key(2)) != nil {
@@ -50,13 +50,13 @@ func TestSessionEndsWhileWaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &Node{uploads: newUploadTable()}
 		key := uploadKey{catalog.Digest{1}, 7}
-		first, err := n.takeSession(t.Context(), key)
+		first, err := n.takeSession(t.Context(), key, uploadForm{length: 7})
 		if err != nil {
 			t.Fatal(err)
 		}
 		got := make(chan *uploadSession)
 		go func() {
-			s, err := n.takeSession(t.Context(), key)
+			s, err := n.takeSession(t.Context(), key, uploadForm{length: 7})
 			if err != nil {
 				t.Error(err)
 			}

@@ -11,7 +11,6 @@ import (
 	"symkeep/internal/cab"
 	"symkeep/internal/catalog"
 	"symkeep/internal/fault"
-	"symkeep/internal/symid"
 	"symkeep/symhttp"
 )
 
@@ -25,17 +24,26 @@ func (n *Node) UploadState(ctx context.Context, u symhttp.Upload) (symhttp.Uploa
 		return symhttp.UploadState{Offset: r.RawSize, Length: r.RawSize, Receipt: &r}, nil
 	}
 	s := n.uploads.find(uploadKey{u.Digest, f.Size})
-	if s == nil {
+	if s == nil || s.form.packed != u.Packed || u.Length > 0 && u.Length != s.form.length {
 		if u.Length > 0 { // bytes are about to come: a full disk is told first
-			release, err := n.blobs.Reserve(f.Size)
+			release, err := n.blobs.Reserve(u.Length)
 			if err != nil {
 				return symhttp.UploadState{}, err
 			}
 			release()
 		}
-		return symhttp.UploadState{Length: f.Size}, nil
+		return symhttp.UploadState{Length: formOf(u, f).length}, nil
 	}
-	return symhttp.UploadState{Offset: s.acked(), Length: f.Size}, nil
+	return symhttp.UploadState{Offset: s.acked(), Length: s.form.length}, nil
+}
+
+// formOf returns which bytes of f an upload sends. The length of a packed file is known
+// only to who sends it.
+func formOf(u symhttp.Upload, f catalog.File) uploadForm {
+	if u.Packed == (catalog.Digest{}) {
+		return uploadForm{length: f.Size}
+	}
+	return uploadForm{u.Packed, u.Length}
 }
 
 // openPackage returns a package that takes files.
@@ -69,9 +77,13 @@ func (n *Node) uploadedFile(ctx context.Context, u symhttp.Upload) (catalog.File
 	if err != nil {
 		return catalog.File{}, err
 	}
-	if u.Length != 0 && u.Length != f.Size {
+	switch packed := u.Packed != (catalog.Digest{}); {
+	case !packed && u.Length != 0 && u.Length != f.Size:
 		return catalog.File{}, fmt.Errorf("blob %s: upload of %d bytes, package %s lists %d: the file changed; push again: %w",
 			u.Digest, u.Length, u.Package, f.Size, catalog.ErrInvalid)
+	case packed && u.Length > cab.MaxPacked(f.Size):
+		return catalog.File{}, fmt.Errorf("blob %s: packed file of %d bytes, package %s lists %d raw ones, which take at most %d: send the raw bytes: %w",
+			u.Digest, u.Length, u.Package, f.Size, cab.MaxPacked(f.Size), catalog.ErrInvalid)
 	}
 	return f, nil
 }
@@ -123,7 +135,7 @@ func (n *Node) Upload(ctx context.Context, u symhttp.Upload, body io.Reader) (ca
 
 // take is Upload for a blob that the cluster lacks.
 func (n *Node) take(ctx context.Context, u symhttp.Upload, f catalog.File, body io.Reader) (catalog.Receipt, error) {
-	s, err := n.takeSession(ctx, uploadKey{u.Digest, f.Size})
+	s, err := n.takeSession(ctx, uploadKey{u.Digest, f.Size}, formOf(u, f))
 	if err != nil {
 		return catalog.Receipt{}, err
 	}
@@ -165,30 +177,25 @@ func (n *Node) receive(ctx context.Context, s *uploadSession, u symhttp.Upload, 
 	if acked := s.acked(); u.Offset != acked {
 		return &symhttp.OffsetError{Digest: u.Digest, Found: u.Offset, Acked: acked}
 	}
-	if err := n.startPacking(s, f); err != nil {
+	if err := n.startIntake(s, f); err != nil {
 		n.endSession(s)
 		return err
 	}
-	buf := make([]byte, min(f.Size, uploadBuffer))
+	buf := make([]byte, min(s.form.length, uploadBuffer))
 	for {
 		m, rerr := io.ReadFull(body, buf)
-		var werr error
-		if err := n.inTurn(ctx, func() error { _, werr = s.pack.Write(buf[:m]); return werr }); err != nil {
-			if werr != nil { // else nothing of it was packed, and the session goes on
-				n.endSession(s)
-			}
-			return fmt.Errorf("blob %s: %w", u.Digest, diskError(err))
+		if err := n.feed(ctx, s, buf[:m]); err != nil {
+			return fmt.Errorf("blob %s: %w", u.Digest, err)
 		}
-		s.advance(int64(m))
 		if rerr == io.EOF || rerr == io.ErrUnexpectedEOF {
 			break
 		}
 		if rerr != nil {
-			return fmt.Errorf("blob %s: body broke off at %d of %d bytes: %v: %w", u.Digest, s.acked(), s.length, rerr, catalog.ErrUnavailable)
+			return fmt.Errorf("blob %s: body broke off at %d of %d bytes: %v: %w", u.Digest, s.acked(), s.form.length, rerr, catalog.ErrUnavailable)
 		}
 	}
-	if got := s.acked(); got < s.length {
-		return fmt.Errorf("blob %s: body ended at %d of %d bytes; send the rest: %w", u.Digest, got, s.length, catalog.ErrUnavailable)
+	if got := s.acked(); got < s.form.length {
+		return fmt.Errorf("blob %s: body ended at %d of %d bytes; send the rest: %w", u.Digest, got, s.form.length, catalog.ErrUnavailable)
 	}
 	defer n.endSession(s)
 	return n.inTurn(ctx, func() error { return n.complete(s, u, f) })
@@ -196,7 +203,7 @@ func (n *Node) receive(ctx context.Context, s *uploadSession, u symhttp.Upload, 
 
 // complete makes a received blob durable, if it is what was announced.
 func (n *Node) complete(s *uploadSession, u symhttp.Upload, f catalog.File) error {
-	info, err := s.pack.Close()
+	info, err := s.intake.Close()
 	if err != nil {
 		return fmt.Errorf("blob %s: %w", u.Digest, diskError(err))
 	}
@@ -209,18 +216,6 @@ func (n *Node) complete(s *uploadSession, u symhttp.Upload, f catalog.File) erro
 	}
 	s.staging = nil
 	return nil
-}
-
-func (n *Node) startPacking(s *uploadSession, f catalog.File) error {
-	if s.pack != nil {
-		return nil
-	}
-	var err error
-	if s.staging, err = n.blobs.Create(f.Size); err != nil {
-		return err
-	}
-	s.pack, err = cab.NewWriter(s.staging, cab.Options{RawSize: f.Size, Name: symid.BaseName(f.Path), Workers: sessionWorkers})
-	return err
 }
 
 // diskError makes a full disk known as such, and has agents turn from one that fails

@@ -86,13 +86,16 @@ type Upload struct {
 	Digest  catalog.Digest
 	Offset  int64 // of the first byte of the body
 	Size    int64 // bytes of the body
-	Length  int64 // bytes of the blob; 0 when only the state is asked for
+	Length  int64 // bytes to send in all; 0 when only the state is asked for
+	// Packed is the packed SHA-256 of the packed file whose bytes are sent; zero when
+	// the raw bytes are.
+	Packed catalog.Digest
 }
 
 // An UploadState says how far a blob has come on this node.
 type UploadState struct {
 	Offset  int64            // acknowledged bytes
-	Length  int64            // bytes of the blob, 0 when unknown; equal to Offset once it is held
+	Length  int64            // bytes to send in all, 0 when unknown; equal to Offset once the blob is held
 	Receipt *catalog.Receipt // set when the cluster holds the blob: nothing to send
 }
 

@@ -19,8 +19,8 @@ import (
 // chunkBytes is how much of a body has to arrive within Config.ChunkTimeout.
 const chunkBytes = 64 << 10
 
-// upload takes the raw bytes of a blob, from an offset to its end. They are never
-// buffered here.
+// upload takes the bytes of a blob, raw or packed, from an offset to their end. They
+// are never buffered here.
 func (a *agents) upload(rc *fasthttp.RequestCtx, args []string) {
 	u, err := uploadOf(rc, args)
 	if err != nil {
@@ -48,7 +48,7 @@ func (a *agents) upload(rc *fasthttp.RequestCtx, args []string) {
 
 // uploadOf reads what an upload announces.
 func uploadOf(rc *fasthttp.RequestCtx, args []string) (Upload, error) {
-	u, err := uploadTarget(args)
+	u, err := uploadTarget(rc, args)
 	if err != nil {
 		return u, err
 	}
@@ -71,12 +71,19 @@ func uploadOf(rc *fasthttp.RequestCtx, args []string) (Upload, error) {
 	return u, nil
 }
 
-func uploadTarget(args []string) (u Upload, err error) {
+func uploadTarget(rc *fasthttp.RequestCtx, args []string) (u Upload, err error) {
 	if u.Package, err = packageID(args[0]); err != nil {
 		return u, err
 	}
-	u.Digest, err = digest(args[1])
-	return u, err
+	if u.Digest, err = digest(args[1]); err != nil {
+		return u, err
+	}
+	if packed := string(rc.Request.Header.Peek(api.HeaderUploadPacked)); packed != "" {
+		if u.Packed, err = catalog.ParseDigest(packed); err != nil {
+			return u, refuse(http.StatusBadRequest, "header %s %q: wanted 64 hexadecimal digits", api.HeaderUploadPacked, clip(packed))
+		}
+	}
+	return u, nil
 }
 
 // lengthHeader reads a header that counts bytes.
@@ -94,7 +101,7 @@ func lengthHeader(rc *fasthttp.RequestCtx, name string, missing int64) (int64, e
 
 // uploadState tells where an upload has to go on.
 func (a *agents) uploadState(rc *fasthttp.RequestCtx, args []string) {
-	u, err := uploadTarget(args)
+	u, err := uploadTarget(rc, args)
 	if err != nil {
 		a.fail(rc, err)
 		return
@@ -106,6 +113,7 @@ func (a *agents) uploadState(rc *fasthttp.RequestCtx, args []string) {
 		a.fail(rc, err)
 		return
 	}
+	rc.Response.Header.Set(api.HeaderUploadTakes, api.UploadTakes)
 	rc.Response.Header.Set(api.HeaderUploadOffset, strconv.FormatInt(st.Offset, 10))
 	if st.Length > 0 {
 		rc.Response.Header.Set(api.HeaderUploadLength, strconv.FormatInt(st.Length, 10))

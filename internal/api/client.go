@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -74,46 +73,6 @@ func (c *Client) AddFiles(ctx context.Context, id catalog.PackageID, r AddFilesR
 	var out AddFilesResponse
 	_, err := c.call(ctx, "POST", packagePath(id, "/files"), r, &out)
 	return out, err
-}
-
-// UploadOffset returns how many raw bytes of a blob this server has acknowledged,
-// and whether it holds the whole blob.
-func (c *Client) UploadOffset(ctx context.Context, id catalog.PackageID, d catalog.Digest) (offset int64, complete bool, err error) {
-	h, err := c.call(ctx, "HEAD", packagePath(id, "/blobs/"+d.String()), nil, nil)
-	if err != nil {
-		return 0, false, err
-	}
-	offset, err = strconv.ParseInt(h.Get(HeaderUploadOffset), 10, 64)
-	if err != nil {
-		return 0, false, fmt.Errorf("%s: header %s: %q is not a number: %w", c.base, HeaderUploadOffset, h.Get(HeaderUploadOffset), catalog.ErrUnavailable)
-	}
-	length, err := strconv.ParseInt(h.Get(HeaderUploadLength), 10, 64)
-	return offset, err == nil && length == offset, nil
-}
-
-// Upload sends the raw bytes of a blob from offset on; body holds size-offset
-// bytes. It returns once W members hold the blob. An *Error with status 409 means
-// that the offset is not the acknowledged one: ask UploadOffset, then go on.
-func (c *Client) Upload(ctx context.Context, id catalog.PackageID, d catalog.Digest, offset, size int64, body io.Reader) (catalog.Receipt, error) {
-	var out catalog.Receipt
-	req, err := http.NewRequestWithContext(ctx, "PUT", c.base+packagePath(id, "/blobs/"+d.String()), body)
-	if err != nil {
-		return out, err
-	}
-	req.ContentLength = size - offset
-	if req.ContentLength == 0 {
-		req.Body = http.NoBody
-	}
-	req.Header.Set("Content-Type", "application/octet-stream")
-	req.Header.Set("Expect", "100-continue")
-	req.Header.Set(HeaderUploadOffset, strconv.FormatInt(offset, 10))
-	req.Header.Set(HeaderUploadLength, strconv.FormatInt(size, 10))
-	resp, err := c.do(req)
-	if err != nil {
-		return out, err
-	}
-	defer resp.Body.Close()
-	return out, decodeAnswer(c.base, resp.Body, &out)
 }
 
 // Commit makes the package ready for validation.

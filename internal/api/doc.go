@@ -13,8 +13,15 @@ const (
 	HeaderNode    = "X-Symkeep-Node"    // name of the answering node
 )
 
-// Header names of uploads. The offset counts raw bytes.
+// Header names of uploads. Offset and length count the bytes that are sent: raw ones,
+// or those of a packed file.
 const (
 	HeaderUploadOffset = "Upload-Offset"
 	HeaderUploadLength = "Upload-Length"
+	// HeaderUploadPacked is the packed SHA-256 of a packed file, in hexadecimal: the
+	// request is about its bytes. Without it the request is about the raw bytes.
+	HeaderUploadPacked = "Upload-Packed"
+	// HeaderUploadTakes lists, on answers to HEAD, the containers of packed files that
+	// the node takes beside raw bytes, such as "cab, gz". Older nodes do not send it.
+	HeaderUploadTakes = "Upload-Takes"
 )

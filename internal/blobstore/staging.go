@@ -17,10 +17,6 @@ import (
 // the last sync of a large blob is short.
 const syncEvery = 64 << 20
 
-// packMargin is what a packed file may be larger than its raw bytes, in parts of
-// the raw size; see internal/cab.
-const packMargin = 256
-
 // A Staging is a blob on its way into the store: a file in tmp. It is an
 // io.ReadWriteSeeker, io.ReaderAt and io.WriterAt for one goroutine. The first
 // error of a write or sync is final: Commit refuses, since the kernel may have
@@ -43,7 +39,7 @@ func (s *Store) Create(rawSize int64) (*Staging, error) { return s.CreateFor(For
 
 // CreateFor is Create for any use of the space.
 func (s *Store) CreateFor(use Use, rawSize int64) (*Staging, error) {
-	space, err := s.reserve(use, rawSize+rawSize/packMargin+64<<10)
+	space, err := s.reserve(use, cab.MaxPacked(rawSize))
 	if err != nil {
 		return nil, err
 	}

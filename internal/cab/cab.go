@@ -98,5 +98,9 @@ func CheckName(name string) error {
 	return nil
 }
 
+// MaxPacked returns how large the packed file of that many raw bytes can become, or a
+// little more.
+func MaxPacked(raw int64) int64 { return raw + raw/256 + 64<<10 }
+
 // groupCount returns the number of groups of size raw bytes.
 func groupCount(size int64) int { return int((size + GroupSize - 1) / GroupSize) }

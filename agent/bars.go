@@ -84,8 +84,8 @@ func (b *Bars) Close() {
 }
 
 func (b *Bars) move(e Event) {
-	if b.phase != e.Event {
-		b.phase, b.begun, b.files, b.done = e.Event, b.now(), nil, 0
+	if phase := phaseOf(e); b.phase != phase {
+		b.phase, b.begun, b.files, b.done = phase, b.now(), nil, 0
 	}
 	b.done, b.total = max(b.done, e.Done), e.Total
 	if e.Event == EventScanning && e.FileDone >= e.FileSize {
@@ -99,6 +99,15 @@ func (b *Bars) move(e Event) {
 		}
 	}
 	b.files = append(b.files, bar{e.Path, e.FileDone, e.FileSize})
+}
+
+// phaseOf returns the phase that progress belongs to: some files are packed while
+// others are sent.
+func phaseOf(e Event) EventKind {
+	if e.Event == EventPacking {
+		return EventUploading
+	}
+	return e.Event
 }
 
 func (b *Bars) remove(path string) {

@@ -46,6 +46,8 @@ const (
 	EventHalfMissing EventKind = "half-missing" // Path names Other, which is not here
 	EventOpened      EventKind = "opened"       // Package at Server in ClusterID
 	EventLacking     EventKind = "lacking"      // the cluster lacks Blobs, Bytes, for some of Files
+	EventPacking     EventKind = "packing"      // progress of Path before it is sent: FileDone of FileSize; Done of Total are sent
+	EventSentRaw     EventKind = "sent-raw"     // Path goes to Server unpacked, Message says why
 	EventUploading   EventKind = "uploading"    // progress, as EventScanning
 	EventUploaded    EventKind = "uploaded"     // Path is stored
 	EventRetry       EventKind = "retry"        // Server did not do it, Message says why

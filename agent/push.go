@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"symkeep/internal/api"
 	"symkeep/internal/catalog"
@@ -22,8 +23,8 @@ import (
 type Ingester interface {
 	Open(ctx context.Context, r api.OpenRequest) (api.OpenResponse, error)
 	AddFiles(ctx context.Context, id catalog.PackageID, r api.AddFilesRequest) (api.AddFilesResponse, error)
-	UploadOffset(ctx context.Context, id catalog.PackageID, d catalog.Digest) (offset int64, complete bool, err error)
-	Upload(ctx context.Context, id catalog.PackageID, d catalog.Digest, offset, size int64, body io.Reader) (catalog.Receipt, error)
+	UploadState(ctx context.Context, s api.Sending) (api.UploadState, error)
+	Send(ctx context.Context, s api.Sending, offset int64, body io.Reader) (catalog.Receipt, error)
 	RenewLease(ctx context.Context, id catalog.PackageID) error
 	Commit(ctx context.Context, id catalog.PackageID, r api.CommitRequest) (api.CommitResponse, error)
 }
@@ -40,6 +41,7 @@ type Config struct {
 	Timeout time.Duration     // without progress; 1 s or more, default 10 min
 	Uploads int               // files sent at once, 1 to 64, default 4
 	Workers int               // files read at once, 0 for one per CPU up to 8
+	Raw     bool              // send files unpacked: the nodes pack them, this machine does not
 
 	// Probe is how often a server is asked whether it lives while a request waits
 	// for it, and how long it may take to answer: after three times that, the next
@@ -128,7 +130,7 @@ func Push(ctx context.Context, cfg Config, list []Server, report Reporter) (api.
 	p := &push{
 		cfg: cfg, report: report, all: files,
 		servers: newServers(list, mathrand.IntN(len(list)), cfg, report),
-		sent:    map[catalog.Digest]bool{},
+		sent:    map[catalog.Digest]bool{}, dir: dir, room: semaphore.NewWeighted(packRoom),
 	}
 	for i := range files {
 		if !files[i].Ignored {
@@ -149,6 +151,9 @@ type push struct {
 	id      catalog.PackageID
 	sent    map[catalog.Digest]bool // uploaded by this push
 	uploads transfer
+	dir     *spool.Dir          // of packed files and of members of archives
+	room    *semaphore.Weighted // of packed files, in bytes
+	takes   takes
 
 	committing bool // a commit is under way
 	committed  bool

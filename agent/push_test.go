@@ -282,8 +282,15 @@ func TestPushRefusesOtherCluster(t *testing.T) {
 
 // TestPushResumes cuts an upload; the next attempt sends the rest only.
 func TestPushResumes(t *testing.T) {
+	content := sym("a", 1, 1_000_000)
+	cfg := config(tree(t, map[string]string{"a.sym": string(content)}))
+	t.Run("packed", func(t *testing.T) { testPushResumes(t, cfg, 3000, packedSize(t, "a.sym", content)) })
+	cfg.Raw = true
+	t.Run("raw", func(t *testing.T) { testPushResumes(t, cfg, 300_000, int64(len(content))) })
+}
+
+func testPushResumes(t *testing.T, cfg agent.Config, cut, want int64) {
 	c := agenttest.New(t, 1)
-	const cut = 300_000
 	var puts atomic.Int32
 	c.Intercept = func(_ *agenttest.Node, _ http.ResponseWriter, r *http.Request) bool {
 		if r.Method == "PUT" && puts.Add(1) == 1 {
@@ -294,13 +301,12 @@ func TestPushResumes(t *testing.T) {
 		}
 		return false
 	}
-	content := sym("a", 1, 1_000_000)
-	r, err := agent.Push(t.Context(), config(tree(t, map[string]string{"a.sym": string(content)})), dial(t, c.URLs()...), &events{})
+	r, err := agent.Push(t.Context(), cfg, dial(t, c.URLs()...), &events{})
 	if err != nil || r.Verdict != catalog.Good {
 		t.Fatalf("Push = %+v, %v, want good", r, err)
 	}
-	if _, bytes := c.Uploaded(); puts.Load() != 2 || bytes != int64(len(content)) {
-		t.Errorf("%d bodies with %d bytes arrived, want 2 with %d", puts.Load(), bytes, len(content))
+	if _, bytes := c.Uploaded(); puts.Load() != 2 || bytes != want {
+		t.Errorf("%d bodies with %d bytes arrived, want 2 with %d", puts.Load(), bytes, want)
 	}
 }
 
@@ -448,7 +454,8 @@ func TestPushOverdue(t *testing.T) {
 	}
 }
 
-// TestPushMemory sends a file that is far larger than the memory it may take.
+// TestPushMemory sends a file that is far larger than the memory it may take: packed,
+// and raw once that is refused.
 func TestPushMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("sends 256 MiB")
@@ -458,14 +465,16 @@ func TestPushMemory(t *testing.T) {
 	if err := os.Truncate(filepath.Join(dir, "big.sym"), 256<<20); err != nil {
 		t.Fatal(err)
 	}
+	var bodies atomic.Int32
 	c.Intercept = func(_ *agenttest.Node, w http.ResponseWriter, r *http.Request) bool {
 		if r.Method != "PUT" {
 			return false
 		}
 		n, err := io.Copy(io.Discard, r.Body)
-		if err != nil || n != 256<<20 {
-			t.Errorf("body = %d bytes, %v, want 256 MiB", n, err)
+		if packed := r.Header.Get(api.HeaderUploadPacked) != ""; err != nil || !packed && n != 256<<20 || packed && n > 1<<20 {
+			t.Errorf("body = %d bytes, %v, want 256 MiB, or below 1 if it is packed: %v", n, err, packed)
 		}
+		bodies.Add(1)
 		n1 := c.Nodes[0]
 		n1.Fail(w, fmt.Errorf("nothing is stored: %w", catalog.ErrInvalid))
 		return true
@@ -475,8 +484,8 @@ func TestPushMemory(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	_, err := agent.Push(t.Context(), config(dir), dial(t, c.URLs()...), &events{})
 	runtime.ReadMemStats(&after)
-	if err == nil {
-		t.Fatal("Push succeeded, want the error of a server that stores nothing")
+	if err == nil || bodies.Load() != 2 {
+		t.Fatalf("Push = %v after %d bodies, want the error of a server that stores nothing after 2", err, bodies.Load())
 	}
 	if got := after.TotalAlloc - before.TotalAlloc; got > 64<<20 {
 		t.Errorf("Push of 256 MiB allocated %d MiB in total, want less than 64", got>>20)

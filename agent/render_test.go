@@ -53,6 +53,8 @@ var story = []struct {
 	{0, agent.Event{Event: agent.EventHalfMissing, Path: "lib.dll", Other: "lib.pdb", Message: "its PDB is not among the files"}},
 	{0, agent.Event{Event: agent.EventOpened, Package: "01J", Server: "http://a:8480"}},
 	{0, agent.Event{Event: agent.EventLacking, Blobs: 2, Files: 5, Bytes: 3 << 30}},
+	{50 * time.Second, agent.Event{Event: agent.EventPacking, Path: "app.pdb", FileDone: 1 << 28, FileSize: 2 << 30, Total: 3 << 30}},
+	{0, agent.Event{Event: agent.EventSentRaw, Path: "app.pdb", Message: "no space left on device"}},
 	{0, agent.Event{Event: agent.EventUploading, Path: "app.pdb", FileDone: 1 << 29, FileSize: 2 << 30, Done: 1 << 29, Total: 3 << 30}},
 	{10 * time.Millisecond, agent.Event{Event: agent.EventUploading, Path: "app.pdb", FileDone: 1 << 29, FileSize: 2 << 30, Done: 1 << 29, Total: 3 << 30}},
 	{2 * time.Second, agent.Event{Event: agent.EventUploading, Path: "evil\x1b]0;x\x07.exe", FileDone: 1 << 30, FileSize: 1 << 30, Done: 3 << 29, Total: 3 << 30}},

@@ -37,6 +37,8 @@ func (n *narrator) line(e Event) string {
 			return "nothing to upload: the cluster has every file already"
 		}
 		return fmt.Sprintf("uploading %d of %s, %s", e.Blobs, plural(e.Files, "file"), Size(e.Bytes))
+	case EventSentRaw:
+		return fmt.Sprintf("sending %s unpacked: %s", e.Path, e.Message)
 	case EventUploaded:
 		return fmt.Sprintf("uploaded %s, %s", e.Path, Size(e.FileSize))
 	case EventRetry:
@@ -73,7 +75,9 @@ func (n *narrator) pairLine(e Event) string {
 }
 
 // isProgress reports whether e only moves a bar.
-func isProgress(e Event) bool { return e.Event == EventScanning || e.Event == EventUploading }
+func isProgress(e Event) bool {
+	return e.Event == EventScanning || e.Event == EventPacking || e.Event == EventUploading
+}
 
 // lineEvery is how often progress makes a line in a log.
 const lineEvery = 30 * time.Second
@@ -99,7 +103,7 @@ func (l *Lines) Report(e Event) {
 	defer l.mu.Unlock()
 	text := l.n.line(e)
 	if now := l.now(); isProgress(e) && now.Sub(l.last) >= lineEvery {
-		text = fmt.Sprintf("%s: %s of %s", e.Event, Size(e.Done), Size(e.Total))
+		text = fmt.Sprintf("%s: %s of %s", phaseOf(e), Size(e.Done), Size(e.Total))
 		l.last = now
 	}
 	if text != "" {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"time"
@@ -118,88 +119,148 @@ func (p *push) sources(lacking []catalog.Digest) ([]*File, error) {
 }
 
 func (p *push) uploadFile(ctx context.Context, f *File) error {
-	resume := f.Size >= resumeFrom
-	err := p.servers.do(ctx, "upload "+f.Path, func(ctx context.Context, s Server) error {
-		err := p.send(ctx, s, f, resume)
-		resume = true
+	u := &upload{push: p, file: f, resume: f.Size >= resumeFrom}
+	defer u.close()
+	if err := u.prepare(ctx); err != nil {
 		return err
-	})
+	}
+	err := p.servers.do(ctx, "upload "+f.Path, u.attempt)
 	if err == nil {
 		p.report.Report(Event{Event: EventUploaded, Path: f.Path, FileSize: f.Size, FileDone: f.Size})
 	}
 	return err
 }
 
-// send uploads f to one server, from the offset that it acknowledges.
-func (p *push) send(ctx context.Context, s Server, f *File, resume bool) error {
+// An upload is one file on its way.
+type upload struct {
+	*push
+	file   *File
+	resume bool    // ask a server what it has before sending
+	packed *packed // nil when the raw bytes are sent
+}
+
+// attempt sends the file to one server. One that refuses the packed file gets the raw
+// bytes: it may be an older one behind the same URL, or the file was damaged on the way.
+func (u *upload) attempt(ctx context.Context, s Server) error {
+	err := u.send(ctx, s)
+	if u.packed != nil && errors.Is(err, catalog.ErrInvalid) {
+		u.report.Report(Event{Event: EventSentRaw, Path: u.file.Path, Server: s.Base(), Message: err.Error()})
+		u.close()
+		u.resume = true
+		err = u.send(ctx, s)
+	}
+	u.resume = true
+	return err
+}
+
+// send uploads the file from the offset that the server acknowledges.
+func (u *upload) send(ctx context.Context, s Server) error {
 	for round := 1; ; round++ {
-		var offset int64
-		var complete bool
-		if resume {
+		var st api.UploadState
+		if u.resume {
 			var err error
-			if offset, complete, err = p.offset(ctx, s, f); err != nil {
+			if st, err = u.state(ctx, s, u.sending()); err != nil {
 				return err
 			}
 		}
-		err := p.put(ctx, s, f, offset)
+		err := u.put(ctx, s, st.Offset)
 		var answer *api.Error
 		switch {
 		case !errors.As(err, &answer) || answer.Code != api.CodeConflict:
 			return err
-		case complete:
+		case st.Complete:
 			return nil // it takes no more of what it holds; the commit will tell
 		case round == conflictRounds:
 			return err
 		}
-		resume = true
+		u.resume = true
 	}
 }
 
-func (p *push) offset(ctx context.Context, s Server, f *File) (offset int64, complete bool, err error) {
+// sending says which bytes stand for the file.
+func (u *upload) sending() api.Sending {
+	s := api.Sending{Package: u.id, Digest: u.file.SHA256, Size: u.file.Size}
+	if u.packed != nil {
+		s.Packed, s.Size = catalog.Digest(u.packed.info.PackedSHA256), u.packed.info.PackedSize
+	}
+	return s
+}
+
+// state asks one server what it has. The answer's offset is one of what is asked about.
+func (u *upload) state(ctx context.Context, s Server, what api.Sending) (api.UploadState, error) {
 	rctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	offset, complete, err = s.UploadOffset(rctx, p.id, f.SHA256)
+	st, err := s.UploadState(rctx, what)
 	if err != nil {
-		return 0, false, late(ctx, rctx, s, err)
+		return st, late(ctx, rctx, s, err)
 	}
-	if offset < 0 || offset > f.Size {
-		return 0, false, fmt.Errorf("%s: acknowledges %d bytes of %s, which has %d: %w", s.Base(), offset, f.Path, f.Size, catalog.ErrUnavailable)
+	if st.Complete {
+		st.Offset = what.Size
 	}
-	return offset, complete, nil
+	if st.Offset < 0 || st.Offset > what.Size {
+		return st, fmt.Errorf("%s: acknowledges %d bytes of %s, of which %d are to be sent: %w", s.Base(), st.Offset, u.file.Path, what.Size, catalog.ErrUnavailable)
+	}
+	return st, nil
 }
 
 // put makes one attempt. It ends early when nothing moves.
-func (p *push) put(ctx context.Context, s Server, f *File, offset int64) error {
-	dog := newWatchdog(ctx, min(stallTimeout, p.cfg.Timeout))
+func (u *upload) put(ctx context.Context, s Server, offset int64) error {
+	dog := newWatchdog(ctx, min(stallTimeout, u.cfg.Timeout))
 	defer dog.stop()
+	f, what := u.file, u.sending()
 	sending := false // the bytes before offset are only read
 	moved := func(pos int64) {
 		if sending {
-			p.servers.moves(s)
+			u.servers.moves(s)
 		}
 		patience := stallTimeout
-		if pos == f.Size {
+		if pos == what.Size {
 			patience += time.Duration(f.Size/settleRate) * time.Second
 		}
-		dog.feed(min(patience, p.cfg.Timeout))
-		done, total, advanced := p.uploads.reach(f, pos)
+		dog.feed(min(patience, u.cfg.Timeout))
+		raw := scale(pos, what.Size, f.Size)
+		done, total, advanced := u.uploads.reach(f, raw)
 		if advanced {
-			p.servers.advanced()
+			u.servers.advanced()
 		}
-		p.report.Report(Event{Event: EventUploading, Path: f.Path, FileDone: pos, FileSize: f.Size, Done: done, Total: total})
+		u.report.Report(Event{Event: EventUploading, Path: f.Path, FileDone: raw, FileSize: f.Size, Done: done, Total: total})
 	}
-	b, err := openBody(ctx, f, offset, moved)
+	b, err := u.open(ctx, offset, moved)
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	if f.Size == 0 {
+	if what.Size == 0 {
 		moved(0)
 	}
 	sending = true
-	_, err = s.Upload(dog, p.id, f.SHA256, offset, f.Size, b)
+	_, err = s.Send(dog, what, offset, b)
 	if broken := b.failure(); broken != nil {
 		return broken
 	}
 	return late(ctx, dog, s, err)
+}
+
+// scale turns a position within size bytes into one within others.
+func scale(pos, size, others int64) int64 {
+	if pos >= size {
+		return others
+	}
+	return int64(float64(pos) / float64(size) * float64(others))
+}
+
+// A source is the bytes of an upload, from an offset on.
+type source interface {
+	io.ReadCloser
+	// failure returns what was wrong with the local file, whatever the transport made
+	// of it.
+	failure() error
+}
+
+// open opens what is sent, at an offset.
+func (u *upload) open(ctx context.Context, offset int64, moved func(pos int64)) (source, error) {
+	if u.packed != nil {
+		return u.packed.open(offset, moved)
+	}
+	return openBody(ctx, u.file, offset, moved)
 }

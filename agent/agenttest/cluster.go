@@ -49,7 +49,10 @@ type Cluster struct {
 // A Node is one server of a Cluster.
 type Node struct {
 	*httptest.Server
-	Name    string
+	Name string
+	// RawOnly has the node take raw bytes only, as older ones do: it knows nothing of
+	// packed files. It may be set before the first request.
+	RawOnly bool
 	cluster *Cluster
 
 	mu      sync.Mutex

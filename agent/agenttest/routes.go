@@ -1,13 +1,11 @@
 package agenttest
 
 import (
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
-	"os"
 	"strconv"
 	"time"
 
@@ -25,6 +23,11 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set(api.HeaderNode, n.Name)
 	n.stand()
 	r.Body = halting{r.Body, n}
+	if n.RawOnly {
+		r.Header.Del(api.HeaderUploadPacked)
+	} else {
+		w.Header().Set(api.HeaderUploadTakes, api.UploadTakes)
+	}
 	if c.Intercept != nil && c.Intercept(n, w, r) {
 		return
 	}
@@ -151,87 +154,6 @@ func (c *Cluster) lease(_ http.ResponseWriter, r *http.Request) (any, error) {
 		p.renewed++
 	}
 	return struct{}{}, err
-}
-
-// staged returns the file that collects a blob and how long it is.
-func (c *Cluster) staged(d catalog.Digest) (string, int64) {
-	path := c.path(d) + ".part"
-	fi, err := os.Stat(path)
-	if err != nil {
-		return path, 0
-	}
-	return path, fi.Size()
-}
-
-func (c *Cluster) offset(w http.ResponseWriter, r *http.Request) {
-	d, err := catalog.ParseDigest(r.PathValue("digest"))
-	if err != nil {
-		w.WriteHeader(http.StatusBadRequest)
-		return
-	}
-	c.mu.Lock()
-	whole := c.blobs[d]
-	c.mu.Unlock()
-	_, size := c.staged(d)
-	if whole {
-		fi, _ := os.Stat(c.path(d))
-		size = fi.Size()
-		w.Header().Set(api.HeaderUploadLength, strconv.FormatInt(size, 10))
-	}
-	w.Header().Set(api.HeaderUploadOffset, strconv.FormatInt(size, 10))
-}
-
-func (c *Cluster) upload(_ http.ResponseWriter, r *http.Request) (any, error) {
-	d, err := catalog.ParseDigest(r.PathValue("digest"))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", err, catalog.ErrInvalid)
-	}
-	c.mu.Lock()
-	_, err = c.lookupOpen(r)
-	whole := c.blobs[d]
-	c.mu.Unlock()
-	if err != nil || whole {
-		return catalog.Receipt{Digest: d}, err
-	}
-	path, have := c.staged(d)
-	if at := r.Header.Get(api.HeaderUploadOffset); at != strconv.FormatInt(have, 10) {
-		return nil, fmt.Errorf("blob %s: upload starts at %s, wanted %d: %w", d, at, have, catalog.ErrConflict)
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	n, err := io.Copy(f, r.Body)
-	c.mu.Lock()
-	c.uploads++
-	c.received += n
-	c.mu.Unlock()
-	if err != nil {
-		return nil, fmt.Errorf("blob %s: body cut after %d bytes: %v: %w", d, n, err, catalog.ErrUnavailable)
-	}
-	if _, have = c.staged(d); strconv.FormatInt(have, 10) != r.Header.Get(api.HeaderUploadLength) {
-		return nil, fmt.Errorf("blob %s: %d bytes, wanted %s: %w", d, have, r.Header.Get(api.HeaderUploadLength), catalog.ErrInvalid)
-	}
-	return c.accept(d, path)
-}
-
-func (c *Cluster) accept(d catalog.Digest, path string) (any, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	if got := catalog.Digest(sha256.Sum256(b)); got != d {
-		os.Remove(path)
-		return nil, fmt.Errorf("blob %s: bytes hash to %s: %w", d, got, catalog.ErrInvalid)
-	}
-	if err := os.Rename(path, c.path(d)); err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.blobs[d] = true
-	return catalog.Receipt{Digest: d, RawSize: int64(len(b)), Holders: []catalog.NodeID{"n1"}}, nil
 }
 
 func (c *Cluster) commit(_ http.ResponseWriter, r *http.Request) (any, error) {

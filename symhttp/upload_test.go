@@ -54,6 +54,44 @@ func TestUpload(t *testing.T) {
 	}
 }
 
+// TestUploadPacked: a packed file is told from raw bytes by a header, and its bytes are
+// what is counted.
+func TestUploadPacked(t *testing.T) {
+	w := newWorld(t)
+	addr := start(t, testConfig(), w.public(t))
+	packed := catalog.Digest(sha256.Sum256([]byte("packed")))
+	var got []symhttp.Upload
+	w.upload = func(u symhttp.Upload, body io.Reader) (catalog.Receipt, error) {
+		got = append(got, u)
+		_, err := io.Copy(io.Discard, body)
+		return catalog.Receipt{Digest: u.Digest}, err
+	}
+	c := client(t, addr)
+	for _, s := range []api.Sending{
+		{Package: packageID, Digest: blobDigest, Packed: packed, Size: 70_000},
+		{Package: packageID, Digest: blobDigest, Size: 70_000},
+	} {
+		w.state = symhttp.UploadState{}
+		if st, err := c.UploadState(t.Context(), s); err != nil || st != (api.UploadState{Packs: true}) {
+			t.Errorf("UploadState = %+v, %v, want that packed files are taken", st, err)
+		}
+		w.state = symhttp.UploadState{Offset: 5, Length: 70_000}
+		if _, err := c.Send(t.Context(), s, 5, bytes.NewReader(make([]byte, 70_000-5))); err != nil {
+			t.Errorf("Send: %v", err)
+		}
+		want := symhttp.Upload{Package: packageID, Digest: blobDigest, Offset: 5, Size: 70_000 - 5, Length: 70_000, Packed: s.Packed}
+		if u := got[len(got)-1]; u != want {
+			t.Errorf("Upload %+v, want %+v", u, want)
+		}
+	}
+	w.state = symhttp.UploadState{}
+	d := dial(t, addr)
+	d.send(t, request("PUT", blobPath(), "Content-Length: 4", "Upload-Packed: "+packed.String()[1:], "Expect: 100-continue"))
+	if a, err := d.receive("PUT"); err != nil || a.StatusCode != 400 || !strings.Contains(string(a.body), "64 hexadecimal digits") {
+		t.Errorf("answer to a short packed hash = %v, %v, want 400 with what is wanted", a.Response, err)
+	}
+}
+
 func TestUploadOffset(t *testing.T) {
 	w := newWorld(t)
 	addr := start(t, testConfig(), w.public(t))

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -321,9 +322,15 @@ func (n *testNode) open(key string, files ...content) catalog.PackageID {
 	return r.Package
 }
 
+// upload sends the raw bytes of a file. A connection is reset when the answer, that the
+// blob is held, comes while the body is on its way.
 func (n *testNode) upload(id catalog.PackageID, f content) error {
-	_, err := n.c.Upload(n.t.Context(), id, f.digest(), 0, int64(len(f.bytes)), bytes.NewReader(f.bytes))
-	return err
+	for {
+		_, err := n.c.Upload(n.t.Context(), id, f.digest(), 0, int64(len(f.bytes)), bytes.NewReader(f.bytes))
+		if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+			return err
+		}
+	}
 }
 
 // commit uploads the files of an open package and commits it.

@@ -45,7 +45,7 @@ func TestBigFile(t *testing.T) {
 	r := p.wait(t, 10*time.Minute)
 	pushed := lap()
 	if r.code != 0 {
-		t.Fatalf("push: exit status %d, want 0\n%s", r.code, tail([]byte(r.stderr), 3000))
+		t.Fatalf("push: exit status %d, want 0\n%s", r.code, tail([]byte(r.stderr+r.stdout), 3000))
 	}
 	keys := keysOf(t, good(t, r))
 	for path := range keys {

@@ -1,6 +1,10 @@
 package cab
 
-import "io"
+import (
+	"crypto/sha256"
+	"hash/crc32"
+	"io"
+)
 
 // Sizes tests reason about.
 const (
@@ -48,4 +52,31 @@ func InspectGroup(framed []byte, raw int) ([]byte, error) {
 	}
 	out := make([]byte, raw)
 	return out, b.cabinetGroup(out, b.packed[:copy(b.packed, framed)])
+}
+
+// InspectGZGroup is InspectGroup for the deflate form of the only group of a file.
+func InspectGZGroup(deflated []byte, raw int) ([]byte, error) {
+	b := inspectBuffers.Get().(*inspectBuffer)
+	defer inspectBuffers.Put(b)
+	if len(deflated) > maxPackedGroup || raw > GroupSize {
+		return nil, ErrCorrupt
+	}
+	out := make([]byte, raw)
+	return out, b.gzipGroup(out, b.packed[:copy(b.packed, deflated)], final)
+}
+
+// GZOf makes a gz container of raw bytes out of the deflate forms of its groups, with an
+// index and checksums that fit them, whatever they are.
+func GZOf(raw []byte, name string, groups ...[]byte) []byte {
+	l := layout{Info: Info{Container: GZ, RawSize: int64(len(raw)), RawSHA256: sha256.Sum256(raw), RawCRC32: crc32.ChecksumIEEE(raw), Name: name}}
+	p := append([]byte{}, gzHeader[:]...)
+	for _, g := range groups {
+		l.groups = append(l.groups, group{int64(len(p)), crc32.Checksum(g, castagnoli)})
+		p = append(p, g...)
+	}
+	p = append(p, l.gzipTrailer()...)
+	l.bodySHA = sha256.Sum256(p)
+	l.GzipSize = int64(len(p))
+	l.PackedSize = l.GzipSize + tailSize(len(groups), name)
+	return append(p, l.tail()...)
 }

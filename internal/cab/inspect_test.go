@@ -263,14 +263,69 @@ func TestInspectorIsAsStrictAsCabextract(t *testing.T) {
 	}
 }
 
+// TestInspectorRefusesForeignMembers: gz containers with consistent checksums whose index
+// or blocks no Writer makes.
+func TestInspectorRefusesForeignMembers(t *testing.T) {
+	raw := records(cab.GroupSize+5000, 1)
+	f, info := pack(t, containers[1], cab.Options{}, raw, len(raw))
+	first := int(binary.LittleEndian.Uint64(f.b[info.GzipSize+152+12:]))
+	one, two := f.b[10:first], f.b[first:info.GzipSize-8]
+	if !bytes.Equal(cab.GZOf(raw, info.Name, one, two), f.b) {
+		t.Fatal("GZOf makes another file of what a Writer wrote")
+	}
+	whole := deflated(t, 9, raw[:cab.GroupSize])
+	for _, tt := range []struct {
+		name   string
+		groups [][]byte
+	}{
+		{"index off by a byte", [][]byte{one[:len(one)-1], append([]byte{one[len(one)-1]}, two...)}},
+		{"index a block early", [][]byte{one[:len(one)-5], append(bytes.Clone(one[len(one)-5:]), two...)}},
+		{"groups swapped", [][]byte{two, one}},
+		{"final block within", [][]byte{append(bytes.Clone(one), 1, 0, 0, 0xFF, 0xFF), two}},
+		{"no final block", [][]byte{one, two[:len(two)-5]}},
+		{"something behind", [][]byte{one, append(bytes.Clone(two), 0)}},
+		{"one block for a group", [][]byte{whole[:len(whole)-5], two}},
+	} {
+		p := cab.GZOf(raw, info.Name, tt.groups...)
+		if _, err := cab.Verify(t.Context(), bytes.NewReader(p), int64(len(p))); err != nil {
+			t.Errorf("%s: Verify = %v; the checksums of this test are wrong", tt.name, err)
+		}
+		if _, err := inspect(t.Context(), bytes.NewReader(p), int64(len(p))); !errors.Is(err, cab.ErrCorrupt) {
+			t.Errorf("%s: Inspector = %v, want ErrCorrupt", tt.name, err)
+		}
+	}
+}
+
+// FuzzInspectorGZ feeds anything as the only group of a gz container. What the Inspector
+// takes, the inflater that serves it takes too, to the same bytes.
+func FuzzInspectorGZ(f *testing.F) {
+	for _, data := range [][]byte{{1}, records(3000, 1), make([]byte, cab.BlockSize+1), random(cab.BlockSize+9, 1)} {
+		p, info := pack(f, containers[1], cab.Options{}, data, len(data))
+		f.Add(p.b[10:info.GzipSize-8], uint32(len(data)-1))
+	}
+	f.Fuzz(func(t *testing.T, group []byte, rawSize uint32) {
+		raw, err := cab.InspectGZGroup(group, int(rawSize%(4*cab.BlockSize)+1))
+		if err != nil {
+			return
+		}
+		p := cab.GZOf(raw, "a", group)
+		if _, err := cab.VerifyRaw(t.Context(), bytes.NewReader(p), int64(len(p))); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := inspect(t.Context(), bytes.NewReader(p), int64(len(p))); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 // FuzzInspector puts anything behind a head whose checksums match it. Whatever the
 // Inspector takes, the strictest reader and the inflater that serves it take too, and
 // all of them to the same bytes.
 func FuzzInspector(f *testing.F) {
 	for _, data := range [][]byte{{1}, records(3000, 1), make([]byte, cab.BlockSize+1), random(cab.BlockSize+9, 1), noMatch(700)} {
-		f.Add(cab.DeflateGroup(data), uint32(len(data)))
+		f.Add(cab.DeflateGroup(data), uint32(len(data)-1))
 	}
-	f.Add(frameOf(incompleteTree(), 9000), uint32(9000))
+	f.Add(frameOf(incompleteTree(), 9000), uint32(8999))
 	f.Fuzz(func(t *testing.T, blocks []byte, rawSize uint32) {
 		rawSize = rawSize%(4*cab.BlockSize) + 1
 		for p := blocks; len(p) >= 10; { // a wrong checksum is soon found: take it out of the way

@@ -63,7 +63,7 @@ func makeELF(t testing.TB, dir, seed string, textSize int) made {
 }
 
 // makeHugeELF writes a debug file of at least size bytes. Its .debug_info is a
-// chain of units with children that are null entries; every MiB of it begins with
+// chain of units whose one entry holds a block of bytes; every MiB of it begins with
 // bytes of its own, the rest is a hole in the file.
 func makeHugeELF(t testing.TB, path string, size int64) made {
 	t.Helper()
@@ -80,7 +80,7 @@ func makeHugeELF(t testing.TB, path string, size int64) made {
 	r, chunk := seeded(img.seed), make([]byte, 4<<10)
 	for off := int64(0); off < int64(img.units)*unit; off += 1 << 20 {
 		r.Read(chunk)
-		if _, err := f.WriteAt(chunk, img.infoOffset()+off+64); err != nil { // behind a unit's header and root
+		if _, err := f.WriteAt(chunk, img.infoOffset()+off+64); err != nil { // within the block of a unit
 			t.Fatal(err)
 		}
 	}
@@ -97,9 +97,9 @@ type elfImage struct {
 	seed     string
 }
 
-// abbrev declares one root entry: DW_TAG_compile_unit with children, DW_AT_language
-// as data2.
-var abbrev = []byte{1, 0x11, 1, 0x13, 0x05, 0, 0, 0}
+// abbrev declares one root entry: DW_TAG_compile_unit without children, DW_AT_language
+// as data2, DW_AT_lo_user as block4.
+var abbrev = []byte{1, 0x11, 0, 0x13, 0x05, 0x80, 0x40, 0x04, 0, 0, 0}
 
 const (
 	elfHeaderSize = 64
@@ -166,6 +166,7 @@ func (e elfImage) write(w io.WriterAt) error {
 	unit = le.AppendUint16(unit, 4) // DWARF 4
 	unit = le.AppendUint32(unit, 0)
 	unit = append(unit, 8, 1, 0x0c, 0x00) // address size, root entry, DW_LANG_C99
+	unit = le.AppendUint32(unit, uint32(e.unitSize-int64(len(unit))-4))
 	type piece struct {
 		off int64
 		b   []byte

@@ -31,6 +31,7 @@ func TestOneNode(t *testing.T) {
 		run  func(*testing.T, *testNode)
 	}{
 		{"push", testPush},
+		{"miss now", testMissNow},
 		{"resume", testResume},
 		{"wrong bytes", testWrongBytes},
 		{"one blob twice", testOneBlobTwice},

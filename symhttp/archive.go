@@ -23,14 +23,10 @@ func (a *agents) addArchive(rc *fasthttp.RequestCtx, args []string) {
 		a.fail(rc, err)
 		return
 	}
-	select {
-	case a.slots <- struct{}{}:
-		defer func() { <-a.slots }()
-	default:
-		rc.SetConnectionClose()
-		a.fail(rc, fmt.Errorf("archive %q: %d uploads are running, no more are taken: %w", ar.Name, cap(a.slots), catalog.ErrUnavailable))
+	if !a.begin(rc, fmt.Sprintf("archive %q", ar.Name)) {
 		return
 	}
+	defer a.end()
 	b := newUploadBody(rc, ar.Size, a.cfg.ChunkTimeout)
 	a.metrics.uploadBegins()
 	r, err := a.Archives.AddArchive(a.base, ar, b)

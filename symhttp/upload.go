@@ -28,14 +28,10 @@ func (a *agents) upload(rc *fasthttp.RequestCtx, args []string) {
 		a.fail(rc, err)
 		return
 	}
-	select {
-	case a.slots <- struct{}{}:
-		defer func() { <-a.slots }()
-	default:
-		rc.SetConnectionClose()
-		a.fail(rc, fmt.Errorf("blob %s: %d uploads are running, no more are taken: %w", u.Digest, cap(a.slots), catalog.ErrUnavailable))
+	if !a.begin(rc, "blob "+u.Digest.String()) {
 		return
 	}
+	defer a.end()
 	b := newUploadBody(rc, u.Size, a.cfg.ChunkTimeout)
 	a.metrics.uploadBegins()
 	r, err := a.Uploads.Upload(a.base, u, b)
@@ -45,6 +41,21 @@ func (a *agents) upload(rc *fasthttp.RequestCtx, args []string) {
 	}
 	a.result(rc, r, err)
 }
+
+// begin takes one of the places for uploads, which end gives back. Without a free one
+// it answers the request and is false.
+func (a *agents) begin(rc *fasthttp.RequestCtx, what string) bool {
+	select {
+	case a.slots <- struct{}{}:
+		return true
+	default:
+		rc.SetConnectionClose()
+		a.fail(rc, fmt.Errorf("%s: %d uploads are running, no more are taken: %w", what, cap(a.slots), catalog.ErrUnavailable))
+		return false
+	}
+}
+
+func (a *agents) end() { <-a.slots }
 
 // uploadOf reads what an upload announces.
 func uploadOf(rc *fasthttp.RequestCtx, args []string) (Upload, error) {

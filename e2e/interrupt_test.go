@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"symkeep/agent"
 	"symkeep/internal/api"
 )
 
@@ -176,6 +177,36 @@ func TestInterruptedPush(t *testing.T) {
 	// A file below 4 MiB starts over; of a larger one a buffer may be lost.
 	if sent := int64(first) + int64(second) + third; sent > total+smallSize+5<<20 {
 		t.Errorf("%d bytes sent in all for %d of contents: too much was sent twice", sent, total)
+	}
+	checkServed(t, keysOf(t, res), c.nodes...)
+}
+
+// TestKilledPush kills a push in the middle of a packed file. The next one packs it
+// again, to the same bytes, and goes on where the first one stopped.
+func TestKilledPush(t *testing.T) {
+	const size, first = 24 << 20, 14 << 20
+	c := newCluster(t, 1, nil)
+	dir, temp := filepath.Join(c.dir, "build"), filepath.Join(c.dir, "temp")
+	for _, d := range []string{dir, temp} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("TMPDIR", temp)
+	makeELF(t, dir, "big", size)
+	g := newGate(t, c.nodes[0].http)
+	cutPush(t, g, first, dir, syscall.SIGKILL)
+	if left, err := filepath.Glob(filepath.Join(temp, "*", "*")); err != nil || len(left) > 0 {
+		t.Errorf("the killed push left %v in its temporary directory, %v, want no file", left, err)
+	}
+	g.open(1 << 40)
+	r := startPush(t, g.url(), "build", dir).wait(t, 2*time.Minute)
+	if r.code != 0 || strings.Contains(r.stdout, string(agent.EventSentRaw)) {
+		t.Fatalf("push: exit status %d, want 0 and nothing sent raw\n%s", r.code, r.stderr+r.stdout)
+	}
+	res := good(t, r)
+	if _, second := g.shut(); second > size-first+3<<20 {
+		t.Errorf("%d bytes sent after %d of %d: too much was sent twice", second, first, size)
 	}
 	checkServed(t, keysOf(t, res), c.nodes...)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
@@ -30,7 +31,7 @@ const (
 //
 // Afterwards the catalog says that it is at the log index it was at: the node's log does
 // not have the commands, which would take twice the room of the catalog.
-func grow(dataDir string, keys int, f *file) error {
+func grow(ctx context.Context, dataDir string, keys int, f *file) error {
 	path := filepath.Join(dataDir, "fsm.db")
 	info, err := raftfsm.Inspect(path)
 	if err != nil {
@@ -46,7 +47,7 @@ func grow(dataDir string, keys int, f *file) error {
 	}
 	g := &grower{fsm: fsm, file: f, index: info.AppliedIndex, term: info.AppliedTerm}
 	for p := range (keys + grownFiles*grownKeys - 1) / (grownFiles * grownKeys) {
-		if err := g.add(p); err != nil {
+		if err := errors.Join(ctx.Err(), g.add(p)); err != nil {
 			return errors.Join(err, fsm.Close())
 		}
 	}

@@ -41,7 +41,7 @@ func index(ctx context.Context, cfg config, t *table) error {
 	}
 	n.stop()
 	data := filepath.Join(n.dir, "data")
-	if err := grow(data, cfg.keys, f); err != nil {
+	if err := grow(ctx, data, cfg.keys, f); err != nil {
 		return err
 	}
 	size, err := os.Stat(filepath.Join(data, "fsm.db"))

@@ -31,7 +31,7 @@ cross: ## build for windows, darwin and linux/arm64 as well
 
 test: build ## all tests, race detector on, real debuggers and servers
 	@scripts/need.sh $(NEEDS)
-	CGO_ENABLED=1 SYMKEEP_BIN=$(CURDIR)/$(BIN) go test -race -timeout 15m ./...
+	CGO_ENABLED=1 SYMKEEP_BIN=$(CURDIR)/$(BIN) go test -race -timeout 25m ./...
 
 race: test ## the same: every test run has the race detector on
 
@@ -72,7 +72,7 @@ peers: build ## measure symkeep check beside other tools on the same files: make
 
 e2e: build ## the end-to-end tests alone
 	@scripts/need.sh $(NEEDS)
-	CGO_ENABLED=1 SYMKEEP_BIN=$(CURDIR)/$(BIN) go test -race -count 1 -timeout 15m -v ./e2e/
+	CGO_ENABLED=1 SYMKEEP_BIN=$(CURDIR)/$(BIN) go test -race -count 1 -timeout 25m -v ./e2e/
 
 torture: build ## faults of every kind under load, as root: make torture SEED=1 DURATION=60m
 	@scripts/need.sh mail net

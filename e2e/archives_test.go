@@ -19,6 +19,7 @@ import (
 // TestArchives packs the programs of a fixture with the tools people use, each
 // file in another kind of archive, and has another node serve what was inside.
 func TestArchives(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, "archives")
 	c := newCluster(t, 3, nil)
 	p := &packing{fixture: f, out: filepath.Join(diskDir(t), "out")}

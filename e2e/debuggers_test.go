@@ -15,6 +15,7 @@ import (
 
 // TestDebuggers pushes to one node; every debugger asks another one.
 func TestDebuggers(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, "debuggers")
 	c := newCluster(t, 3, nil)
 	if code, r := push(t, c.nodes[0].url(), "debuggers", f.path("good")); code != 0 {

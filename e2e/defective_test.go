@@ -16,6 +16,7 @@ import (
 // terminal, in `package show` and in the mail; nothing of them is served, by any
 // node, until a good package brings the same files.
 func TestDefectivePackages(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, "defective")
 	box := newMailbox(t)
 	box.start(t)
@@ -84,6 +85,7 @@ func TestDefectivePackages(t *testing.T) {
 // TestDefectNextToGood puts a defect of one file beside good files: the package is
 // one, so none of it is served.
 func TestDefectNextToGood(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, "beside")
 	c := newCluster(t, 1, nil)
 	dir := diskDir(t)

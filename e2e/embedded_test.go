@@ -14,6 +14,7 @@ import (
 // TestEmbeddedPDB pushes an assembly that carries its portable PDB. Debuggers that do
 // not look into images ask for the PDB by its id, and get it from another node.
 func TestEmbeddedPDB(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 2, nil)
 	guid := symid.GUID{0x11, 0xc1, 0x19, 0xfb, 0x5d, 0xae, 0x4d, 0x8d, 0x8b, 0x4b, 0, 0xe9, 0x25, 0x27, 0xb8, 0x4f}
 	pdb := symfiletest.PortablePDB{GUID: guid, Stamp: 7, Methods: 1, SourceLink: true}

@@ -171,9 +171,12 @@ func (f *fleet) hungSync() {
 	f.served(victim)
 }
 
-// failingReads makes a node's blobs unreadable: it serves the bytes of others.
+// failingReads makes a node's blobs unreadable: it serves the bytes of others. It has
+// just started, for what was asked for before is served without a look at its blobs.
 func (f *fleet) failingReads() {
 	victim := f.follower()
+	f.must(victim.Restart())
+	f.settle(60 * time.Second)
 	f.must(victim.Sicken(rig.Sickness{FailRead: "blobs"}))
 	begun := time.Now()
 	f.served(victim)

@@ -127,6 +127,7 @@ const (
 // TestFindExplains asks every node of a cluster for keys in each state that people can
 // bring about, and for near misses.
 func TestFindExplains(t *testing.T) {
+	t.Parallel()
 	for _, tool := range []string{"gcc", "objcopy", "strip", "readelf"} {
 		need(t, tool)
 	}
@@ -213,6 +214,7 @@ func (e *explaining) core(t *testing.T) {
 // TestFindMinidumps reads Breakpad's dumps of three systems as their own program does,
 // and finds the symbols that were pushed.
 func TestFindMinidumps(t *testing.T) {
+	t.Parallel()
 	bin, testdata := breakpad(t)
 	c := newCluster(t, 1, nil)
 	symbols := filepath.Join(testdata, "symbols")

@@ -18,6 +18,7 @@ import (
 // TestAnswers asks as curl does, the library below several debuggers, a node that
 // was not pushed to.
 func TestAnswers(t *testing.T) {
+	t.Parallel()
 	need(t, "curl")
 	f := newFixture(t, "answers")
 	c := newCluster(t, 3, nil)

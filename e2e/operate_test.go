@@ -69,7 +69,7 @@ var looks = []look{
 	{[]string{"layout", "plan", "--weight", "n1=300"}, "100 -> 300", 0, 0, 0},
 	{[]string{"layout", "plan", "--add", "n9:rack-z:50"}, "none -> 50", 0, 0, 0},
 	{[]string{"repl", "status"}, "repair is on", 0, 0, 0},
-	{[]string{"feature"}, "level 2 is in use", 0, 0, 0},
+	{[]string{"feature"}, "level 3 is in use", 0, 0, 0},
 	{[]string{"wait", "--healthy", "--nodes", "3", "--timeout", "1s"}, "healthy: ", 0, 4, 4},
 	{[]string{"wait", "--leader", "--timeout", "1s"}, "", 0, 0, 4},
 }

@@ -32,6 +32,7 @@ func symFile(t *testing.T, name, id, records string) string {
 // policy it was given under are the same on every node, in the mail, and after all of
 // them were restarted.
 func TestPolicies(t *testing.T) {
+	t.Parallel()
 	box := newMailbox(t)
 	box.start(t)
 	c := newCluster(t, 3, box.founder(), box.flags()...)

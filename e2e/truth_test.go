@@ -56,6 +56,7 @@ var allWitnesses = []witness{
 // what the tests compile, what the system and npm packages ship. `make corpus` asks the
 // same of a whole corpus.
 func TestTruth(t *testing.T) {
+	t.Parallel()
 	w := newWitnesses(t)
 	f := newFixture(t, "truth")
 	files := []string{

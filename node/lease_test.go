@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -71,11 +72,11 @@ func TestMissFound(t *testing.T) {
 // round with the leader twice a second.
 func TestLeaseRenewedAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		rounds := 0
-		l := newNegativeLease(func(context.Context) error { rounds++; time.Sleep(20 * time.Millisecond); return nil })
+		var rounds atomic.Int64
+		l := newNegativeLease(func(context.Context) error { rounds.Add(1); time.Sleep(20 * time.Millisecond); return nil })
 		defer l.stop()
-		if l.fresh() || rounds > 0 {
-			t.Errorf("fresh before the first round = true, or %d rounds began by it", rounds)
+		if l.fresh() || rounds.Load() > 0 {
+			t.Errorf("fresh before the first round = true, or %d rounds began by it", rounds.Load())
 		}
 		if err := l.acquire(t.Context()); err != nil {
 			t.Fatal(err)
@@ -87,8 +88,8 @@ func TestLeaseRenewedAhead(t *testing.T) {
 			}
 			time.Sleep(time.Millisecond)
 		}
-		if rounds < 18 || rounds > 21 {
-			t.Errorf("%d rounds in 10 s, want one each half second", rounds)
+		if n := rounds.Load(); n < 18 || n > 21 {
+			t.Errorf("%d rounds in 10 s, want one each half second", n)
 		}
 		time.Sleep(leaseTime)
 		if l.fresh() {

@@ -20,8 +20,8 @@ func TestMissWithoutGarbage(t *testing.T) {
 			t.Errorf("Find = %t, %v, want a miss", found, err)
 		}
 	})
-	if allocs >= 1 { // below: the collector may empty the pool meanwhile
-		t.Errorf("a miss of three keys allocates %v times, want 0", allocs)
+	if allocs >= missAllocs {
+		t.Errorf("a miss of three keys allocates %v times, want less than %d", allocs, missAllocs)
 	}
 }
 

@@ -87,12 +87,7 @@ func openAbbrevs(s Section) (*abbrevs, error) {
 	if a.at != nil || s.Size > maxMemory {
 		return a, nil
 	}
-	body, err := s.Open()
-	if err != nil {
-		return nil, err
-	}
-	defer body.Close()
-	b, err := io.ReadAll(body)
+	b, err := s.all()
 	if err != nil {
 		return nil, err
 	}

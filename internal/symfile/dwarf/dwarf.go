@@ -54,6 +54,16 @@ type Section struct {
 	Unrelocated bool
 }
 
+// all returns the whole content; the caller has looked at Size.
+func (s *Section) all() ([]byte, error) {
+	body, err := s.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	return io.ReadAll(body)
+}
+
 // A File gives access to the sections of one file.
 type File interface {
 	ByteOrder() binary.ByteOrder

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 )
 
@@ -149,12 +148,7 @@ func (w *walker) readIndex(name string) (*packageIndex, error) {
 	if s.Size > maxIndex {
 		return nil, fault(ErrUnjudged, &s, "index", 0, bytesText(s.Size), fmt.Sprintf("at most %d", maxIndex))
 	}
-	body, err := s.Open()
-	if err != nil {
-		return nil, err
-	}
-	defer body.Close()
-	b, err := io.ReadAll(body)
+	b, err := s.all()
 	if err != nil {
 		return nil, err
 	}

@@ -33,17 +33,16 @@ func (w *walker) lineTables() error {
 		return nil
 	}
 	slices.Sort(w.lines)
-	w.section = s
-	var err error
-	if w.in, err = newReader(&s, w.order); err != nil {
-		return err
-	}
-	defer w.in.close()
+	return w.through(s, w.namedLines)
+}
+
+// namedLines reads the tables in the order of the section.
+func (w *walker) namedLines() error {
 	r := w.in
 	var before uint64 // where the table before starts
 	for _, off := range slices.Compact(w.lines) {
 		switch {
-		case off >= s.Size:
+		case off >= w.section.Size:
 			continue // reported where it was found
 		case off < r.at():
 			w.facts.fault(w.badLine(off, "a table inside the one at "+fmt.Sprintf("%#x", before), "tables apart from each other"))

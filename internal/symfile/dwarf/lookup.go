@@ -24,18 +24,8 @@ func (w *walker) lookups() error {
 		if !ok || s.Unrelocated {
 			continue
 		}
-		w.section = s
-		var err error
-		if w.in, err = newReader(&s, w.order); err != nil {
+		if err := w.through(s, func() error { return w.lookupChain(form, info.Size) }); err != nil {
 			return err
-		}
-		err = w.lookupChain(form, info.Size)
-		w.in.close()
-		switch {
-		case w.in.err != nil:
-			return w.in.err
-		case isFault(err):
-			w.facts.fault(err)
 		}
 	}
 	return nil

@@ -43,22 +43,13 @@ func (w *walker) tables() error {
 		if !ok || s.Unrelocated {
 			continue
 		}
-		w.section = s
-		var err error
-		if w.in, err = newReader(&s, w.order); err != nil {
-			return err
-		}
-		err = w.tableChain(form)
-		if w.in.err == nil && err == nil {
-			err = w.in.finish()
-		}
-		w.in.close()
-		switch {
-		case w.in.err != nil:
-			return w.in.err
-		case isFault(err):
-			w.facts.fault(err)
-		case err != nil:
+		err := w.through(s, func() error {
+			if err := w.tableChain(form); err != nil {
+				return err
+			}
+			return w.in.finish()
+		})
+		if err != nil {
 			return err
 		}
 	}

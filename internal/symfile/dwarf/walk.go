@@ -46,22 +46,32 @@ func (w *walker) units(name string, s Section) error {
 	} else if err != nil {
 		return err
 	}
+	return w.through(s, func() error {
+		if err := w.chain(); err != nil || w.look {
+			return err
+		}
+		return w.in.finish()
+	})
+}
+
+// through reads s, from its start, by read. A fault that read returns is kept among
+// the facts; an error of the section itself goes before anything that read made of it.
+func (w *walker) through(s Section, read func() error) error {
+	w.section = s
 	var err error
 	if w.in, err = newReader(&s, w.order); err != nil {
 		return err
 	}
 	defer w.in.close()
-	err = w.chain()
+	err = read()
 	switch {
 	case w.in.err != nil:
 		return w.in.err
 	case isFault(err):
 		w.facts.fault(err)
 		return nil
-	case err != nil || w.look:
-		return err
 	}
-	return w.in.finish()
+	return err
 }
 
 // chain walks unit after unit. A fault is one of the chain itself.

@@ -2,7 +2,6 @@ package symid
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"net/url"
 	"strings"
@@ -84,6 +83,3 @@ func queryID(digits string) Query {
 	}
 	return q
 }
-
-// String returns the id in hex.
-func (b BareID) String() string { return hex.EncodeToString([]byte(b.ID)) }

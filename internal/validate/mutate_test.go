@@ -3,11 +3,8 @@ package validate_test
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"runtime"
 	"runtime/metrics"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -143,13 +140,4 @@ func heapInUse() uint64 {
 	s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
 	metrics.Read(s)
 	return s[0].Value.Uint64()
-}
-
-// save keeps a mutant for a person to look at and returns where.
-func (m mutant) save(t testing.TB, dir string) string {
-	path := filepath.Join(dir, fmt.Sprintf("%s-%05d-%s-%s", m.of.family, m.no, m.kind, strings.ReplaceAll(filepath.Base(m.of.path), " ", "_")))
-	if err := os.WriteFile(path, m.data, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }

@@ -123,3 +123,12 @@ func peakRSS() string {
 	}
 	return "unknown"
 }
+
+// save keeps a mutant for a person to look at and returns where.
+func (m mutant) save(t testing.TB, dir string) string {
+	path := filepath.Join(dir, fmt.Sprintf("%s-%05d-%s-%s", m.of.family, m.no, m.kind, strings.ReplaceAll(filepath.Base(m.of.path), " ", "_")))
+	if err := os.WriteFile(path, m.data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

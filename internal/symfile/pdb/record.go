@@ -24,9 +24,6 @@ type record struct {
 	body []byte // what follows the kind; valid until the next record is read
 }
 
-// end returns where in the stream the next record begins.
-func (r record) end() int64 { return r.off + 4 + int64(len(r.body)) }
-
 // A recordReader reads one chain of records after the other through one buffer.
 type recordReader struct {
 	buf  *bufio.Reader

@@ -94,7 +94,11 @@ func testResume(t *testing.T, n *testNode) {
 		return acked >= 3<<20
 	}, func() string { return fmt.Sprintf("%d bytes are acknowledged of 4 MiB sent", acked) })
 
-	_, err := n.c.Upload(t.Context(), id, f.digest(), acked-1, size, bytes.NewReader(f.bytes[acked-1:]))
+	var err error
+	eventually(t, 20*time.Second, func() bool {
+		_, err = n.c.Upload(t.Context(), id, f.digest(), acked-1, size, bytes.NewReader(f.bytes[acked-1:]))
+		return !wasReset(err)
+	}, func() string { return "every answer is lost" })
 	wantError(t, "upload from another offset", err, catalog.ErrConflict)
 	var r catalog.Receipt
 	eventually(t, 20*time.Second, func() bool { // as an agent does while the server still reads what was on the way
@@ -113,12 +117,16 @@ func testResume(t *testing.T, n *testNode) {
 	n.serves(f)
 }
 
-// worthRetry reports whether an agent uploads again. A server that answers before the
-// body has come closes the connection, and a client that sends already, because the
-// machine was slow, may find it reset before it reads the answer.
+// worthRetry reports whether an agent uploads again.
 func worthRetry(err error) bool {
-	return errors.Is(err, catalog.ErrConflict) || errors.Is(err, catalog.ErrUnavailable) ||
-		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	return errors.Is(err, catalog.ErrConflict) || errors.Is(err, catalog.ErrUnavailable) || wasReset(err)
+}
+
+// wasReset reports whether the answer to an upload was lost. A server that answers
+// before the body has come closes the connection, and a client that sends already,
+// because the machine was slow, may find it reset before it reads the answer.
+func wasReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 type failing struct{ err error }

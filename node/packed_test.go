@@ -195,7 +195,12 @@ func testOtherForm(t *testing.T, n *testNode) {
 	if _, err := n.c.Upload(t.Context(), id, f.digest(), 0, int64(len(f.bytes)), cut); err == nil {
 		t.Fatal("upload of a body that breaks off succeeded")
 	}
-	if s := n.uploads.find(key); s == nil || s.form != (uploadForm{length: int64(len(f.bytes))}) {
+	var s *uploadSession
+	eventually(t, 5*time.Second, func() bool { // the client may be gone before the server begins
+		s = n.uploads.find(key)
+		return s != nil
+	}, func() string { return "no session of the raw bytes was begun" })
+	if s.form != (uploadForm{length: int64(len(f.bytes))}) {
 		t.Fatalf("session = %+v, want one of the raw bytes", s)
 	}
 	if r, err := n.c.Send(t.Context(), sending(id, f, info), 0, bytes.NewReader(p)); err != nil || r.Packed.SHA256 != catalog.Digest(info.PackedSHA256) {

@@ -20,7 +20,7 @@ const (
 
 	lookEvery  = 100 * time.Millisecond // between looks at the processors
 	startAgain = time.Second            // after so long without a turn
-	mostBusy   = 0.92                   // share of the processors' time beyond which requests wait noticeably
+	mostBusy   = 0.97                   // share of the processors' time beyond which requests wait noticeably
 	mostGrowth = 1.5                    // of the turns, from one look to the next
 	lateBy     = 2 * time.Millisecond   // how late a turn may come on a machine with time to spare
 	fewLate    = 1.0 / 16               // of the turns

@@ -9,6 +9,3 @@ func (c *Courier) PID() int {
 	}
 	return c.proc.cmd.Process.Pid
 }
-
-// Niceness of the process.
-const Niceness = niceness

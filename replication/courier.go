@@ -17,13 +17,6 @@ import (
 // it itself then.
 var ErrNoCourier = errors.New("no courier")
 
-// A courier gets what others leave of the processors, which may be next to nothing for
-// hours. What it is slower at than this, the process does itself, and what follows.
-const (
-	courierSlowest = 1 << 20 // bytes per second, beside the patience with what stands still
-	doneAlone      = time.Minute
-)
-
 // A Courier moves the bytes of repair instead of this process, in one of a lower
 // priority: where processors are short, requests come first. Its methods return once
 // nobody writes to the file any more.
@@ -120,52 +113,28 @@ func (t transfer) leisurely() bool {
 	}
 }
 
-// errSlow says that a courier was too slow, errAwaited that it may not be waited for.
-var errSlow, errAwaited = errors.New("courier too slow"), errors.New("somebody waits for the blob")
-
-// courier returns the one that is to move the bytes of a transfer; nil: this process.
-func (r *Replicator) courier(t transfer) Courier {
-	if r.cfg.Courier == nil || !t.leisurely() || time.Now().UnixNano() < r.alone.Load() {
-		return nil
-	}
-	return r.cfg.Courier
-}
-
-// whileLeisurely returns a context for a courier's job, which ends with errAwaited once
-// somebody waits, with errSlow after more time than so many bytes may take.
-func (r *Replicator) whileLeisurely(ctx context.Context, t transfer, bytes int64) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	limit := time.NewTimer(r.cfg.Stall + time.Duration(bytes/courierSlowest)*time.Second)
+// whileLeisurely returns a context that ends once somebody waits.
+func (t transfer) whileLeisurely(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
 	go func() {
-		defer limit.Stop()
 		select {
 		case <-t.urgent:
-			cancel(errAwaited)
-		case <-limit.C:
-			r.log.Info("repair gets no processor time beside others, so it takes its share", "blob", t.want.Digest, "for", doneAlone)
-			r.alone.Store(time.Now().Add(doneAlone).UnixNano())
-			cancel(errSlow)
+			cancel()
 		case <-ctx.Done():
 		}
 	}()
-	return ctx, func() { cancel(nil) }
+	return ctx, cancel
 }
 
-// calledOff reports whether a courier was told to stop, and this process goes on.
-func calledOff(leisure context.Context) bool {
-	cause := context.Cause(leisure)
-	return cause == errSlow || cause == errAwaited
-}
-
-// send has the courier fetch a part. If it is called off that ends early, without an
-// error; the rest is for this process.
-func (r *Replicator) send(ctx context.Context, c Courier, st *blobstore.Staging, t transfer, src catalog.NodeID, p Part) (int64, error) {
+// send has the courier fetch a part. Once somebody waits for the blob that ends early,
+// without an error; the rest is for this process.
+func (r *Replicator) send(ctx context.Context, st *blobstore.Staging, t transfer, src catalog.NodeID, p Part) (int64, error) {
 	if err := st.Wrote(0, nil); err != nil {
 		return 0, err
 	}
-	leisure, cancel := r.whileLeisurely(ctx, t, p.Bytes)
+	leisure, cancel := t.whileLeisurely(ctx)
 	defer cancel()
-	copied, err := c.Fetch(leisure, src, p)
+	copied, err := r.cfg.Courier.Fetch(leisure, src, p)
 	var failed *FileError
 	if errors.As(err, &failed) {
 		return 0, st.Wrote(0, failed)
@@ -175,7 +144,7 @@ func (r *Replicator) send(ctx context.Context, c Courier, st *blobstore.Staging,
 			return 0, err
 		}
 	}
-	if calledOff(leisure) {
+	if err != nil && ctx.Err() == nil && !t.leisurely() {
 		err = nil
 	}
 	return copied, err

@@ -7,7 +7,6 @@ import (
 	"os"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"symkeep/internal/cab"
 	"symkeep/internal/catalog"
@@ -69,7 +68,7 @@ func (c *clerk) wait(ctx context.Context) error {
 
 // employ returns three nodes of which the last lacks a blob that it should hold, and
 // has a courier.
-func employ(t *testing.T, stall time.Duration) (c *cluster, ns []*testNode, d catalog.Digest, w replication.Wanted, k *clerk) {
+func employ(t *testing.T) (c *cluster, ns []*testNode, d catalog.Digest, w replication.Wanted, k *clerk) {
 	t.Helper()
 	c = newCluster(t, 3)
 	c.settings(func(s *catalog.Settings) { s.Replicas = 3 })
@@ -78,14 +77,14 @@ func employ(t *testing.T, stall time.Duration) (c *cluster, ns []*testNode, d ca
 		ns = append(ns, c.add(i, options{}))
 	}
 	e := ns[0].push("a", raw(1, 300_000)) // several windows
-	j := c.add(2, options{cfg: func(r *replication.Config) { k.peers, r.Courier, r.Stall = r.Peers, k, stall }})
+	j := c.add(2, options{cfg: func(r *replication.Config) { k.peers, r.Courier = r.Peers, k }})
 	return c, append(ns, j), e.Digest, wanted(e), k
 }
 
 // TestCourierRepairs: what nobody waits for goes through the courier, and comes out
 // whole although a member gives damaged bytes.
 func TestCourierRepairs(t *testing.T) {
-	c, ns, d, _, k := employ(t, 0)
+	c, ns, d, _, k := employ(t)
 	ns[0].cutAfter.Store(30_000)
 	ns[2].run()
 	c.await("three holders", c.holders(d, 3))
@@ -98,7 +97,7 @@ func TestCourierRepairs(t *testing.T) {
 // TestCourierIsNotWaitedFor: a pull that somebody waits for does without the courier,
 // also one that had begun with it.
 func TestCourierIsNotWaitedFor(t *testing.T) {
-	c, ns, d, w, k := employ(t, 0)
+	c, ns, d, w, k := employ(t)
 	k.hold.Store(true)
 	ns[2].run()
 	<-k.held
@@ -112,29 +111,10 @@ func TestCourierIsNotWaitedFor(t *testing.T) {
 	}
 }
 
-// TestCourierTooSlow: nobody waits, and still the node does not leave its copies to a
-// courier that gets nowhere.
-func TestCourierTooSlow(t *testing.T) {
-	c, ns, d, _, k := employ(t, 100*time.Millisecond)
-	k.hold.Store(true)
-	ns[2].run()
-	c.await("three holders", c.holders(d, 3))
-	c.honest(d)
-	if k.fetches.Load() != 0 || len(k.held) == 0 {
-		t.Errorf("%d fetches by a courier that holds on to everything, which was asked for %d", k.fetches.Load(), len(k.held))
-	}
-	k.hold.Store(false)
-	next := ns[0].push("b", raw(2, 300_000))
-	c.await("three holders of the next blob", c.holders(next.Digest, 3))
-	if k.fetches.Load() != 0 {
-		t.Error("a courier that was too slow just now is asked again")
-	}
-}
-
 // TestCourierFails: without a courier the node repairs itself; an error of the file
 // leaves nothing behind, and the next attempt may succeed.
 func TestCourierFails(t *testing.T) {
-	c, ns, d, _, k := employ(t, 0)
+	c, ns, d, _, k := employ(t)
 	full := error(&replication.FileError{Err: catalog.ErrFull})
 	k.fail.Store(&full)
 	ns[2].run()

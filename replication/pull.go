@@ -277,8 +277,8 @@ func (r *Replicator) window(ctx context.Context, st *blobstore.Staging, t transf
 		}
 	}
 	p := Part{Digest: w.Digest, Total: w.Packed.Size, Offset: offset, Bytes: n, Path: st.Path(), Begin: r.toBegin(), Stall: r.cfg.Stall}
-	if c := r.courier(t); c != nil {
-		copied, err := r.send(ctx, c, st, t, src, p)
+	if r.cfg.Courier != nil && t.leisurely() {
+		copied, err := r.send(ctx, st, t, src, p)
 		if !errors.Is(err, ErrNoCourier) {
 			return copied, err
 		}
@@ -291,11 +291,11 @@ func (r *Replicator) window(ctx context.Context, st *blobstore.Staging, t transf
 
 // verify reads what is staged.
 func (r *Replicator) verify(ctx context.Context, st *blobstore.Staging, t transfer) (cab.Info, error) {
-	if c := r.courier(t); c != nil {
-		leisure, cancel := r.whileLeisurely(ctx, t, t.want.Packed.Size)
+	if r.cfg.Courier != nil && t.leisurely() {
+		leisure, cancel := t.whileLeisurely(ctx)
 		defer cancel()
-		info, err := c.Verify(leisure, st.Path(), t.want.Packed.Size)
-		if err == nil || !errors.Is(err, ErrNoCourier) && !calledOff(leisure) {
+		info, err := r.cfg.Courier.Verify(leisure, st.Path(), t.want.Packed.Size)
+		if !errors.Is(err, ErrNoCourier) && (err == nil || ctx.Err() != nil || t.leisurely()) {
 			return info, err
 		}
 	}

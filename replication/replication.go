@@ -152,7 +152,6 @@ type Replicator struct {
 	budget   budget        // of repair
 	pulled   atomic.Int64  // bytes, to mend placement
 	damaged  atomic.Int64  // copies set aside
-	alone    atomic.Int64  // Unix time in ns until which the courier is not asked: it was too slow
 
 	mu       sync.Mutex // guards what follows
 	fresh    map[catalog.Digest]bool

@@ -8,12 +8,22 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"symkeep/internal/api"
 	"symkeep/internal/blobstore"
 	"symkeep/internal/cab"
 	"symkeep/internal/catalog"
 	"symkeep/replication"
+)
+
+// The process gets what others leave of the processors, which may be next to nothing
+// for hours. It looks every so often whether it gets its turns; if in a round of looks
+// they came so late, together, the node does the work itself for a while.
+const (
+	lookEvery = 100 * time.Millisecond
+	looks     = 20 // of a round
+	mostLate  = looks * lookEvery
 )
 
 // ahead is how many bytes members may send before they are read.
@@ -27,6 +37,7 @@ func Child(ctx context.Context, in io.Reader, out io.WriteCloser) error {
 	w := &work{ctx: ctx, pace: replication.NewPace(), running: map[uint64]context.CancelCauseFunc{}, called: map[uint64]bool{}}
 	w.peers = api.NewSlowPeerClient(func() catalog.ClusterID { return *w.cluster.Load() }, ahead)
 	defer w.peers.Close()
+	go w.watch(ctx)
 	s := rpc.NewServer()
 	if err := s.RegisterName(service, Methods{w}); err != nil {
 		return err
@@ -50,7 +61,13 @@ func (r endingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-var errCalledOff = errors.New("called off")
+var (
+	errCalledOff = errors.New("called off")
+	errStarved   = errors.New("no processor time")
+)
+
+// sleep is time.Sleep, except in tests of what a process does that gets no turns.
+var sleep = time.Sleep
 
 // work is what a process has been asked for.
 type work struct {
@@ -89,6 +106,30 @@ func (w *work) cancel(id uint64) {
 		cancel(errCalledOff)
 	} else {
 		w.called[id] = true
+	}
+}
+
+// watch calls all jobs off while the process gets hardly any processor time.
+func (w *work) watch(ctx context.Context) {
+	for ctx.Err() == nil {
+		var late time.Duration
+		for range looks {
+			begun := time.Now()
+			sleep(lookEvery)
+			if late += time.Since(begun) - lookEvery; late > mostLate {
+				w.callOff(errStarved)
+				break
+			}
+		}
+	}
+}
+
+// callOff ends all jobs.
+func (w *work) callOff(cause error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, cancel := range w.running {
+		cancel(cause)
 	}
 }
 
@@ -144,6 +185,7 @@ func (m Methods) Fetch(job FetchJob, done *Fetched) error {
 	defer end()
 	m.w.cluster.Store(&job.Cluster)
 	copied, err, fileErr := m.w.fetch(ctx, job)
+	done.Starved = context.Cause(ctx) == errStarved
 	done.Copied, done.Err, done.FileErr = copied, api.NewError(err, ""), api.NewError(fileErr, "")
 	return nil
 }
@@ -153,6 +195,7 @@ func (m Methods) Verify(job VerifyJob, done *Verified) error {
 	ctx, end := m.w.begin(job.ID)
 	defer end()
 	info, err := m.w.verify(ctx, job.Path, job.Size)
+	done.Starved = context.Cause(ctx) == errStarved
 	done.Info, done.Err = info, api.NewError(err, "")
 	return nil
 }

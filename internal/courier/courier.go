@@ -25,6 +25,7 @@ const (
 	idleFor    = time.Minute      // without anything to do the process ends
 	patience   = 5 * time.Second  // until a job that is called off has to have ended
 	startAgain = 10 * time.Second // after a start that failed
+	doneAlone  = time.Minute      // by the node, once the process gets no processor time
 )
 
 // A Config says how the process is started and whom it asks.
@@ -43,7 +44,7 @@ type Courier struct {
 
 	mu     sync.Mutex
 	proc   *process  // nil: none runs
-	refuse time.Time // until then none is started: the last attempt failed
+	refuse time.Time // until then none is used: the last start failed, or it got no turns
 	closed bool
 }
 
@@ -66,6 +67,9 @@ func (c *Courier) Fetch(ctx context.Context, source catalog.NodeID, p replicatio
 	if err := c.do(ctx, "Fetch", job.ID, job, &done); err != nil {
 		return 0, err
 	}
+	if done.Starved {
+		return 0, c.starved()
+	}
 	if done.FileErr != nil {
 		return 0, &replication.FileError{Err: done.FileErr}
 	}
@@ -81,6 +85,9 @@ func (c *Courier) Verify(ctx context.Context, path string, size int64) (cab.Info
 	var done Verified
 	if err := c.do(ctx, "Verify", job.ID, job, &done); err != nil {
 		return cab.Info{}, err
+	}
+	if done.Starved {
+		return cab.Info{}, c.starved()
 	}
 	if done.Err != nil {
 		return cab.Info{}, done.Err
@@ -129,10 +136,10 @@ func (c *Courier) use() (*process, error) {
 		default:
 		}
 	}
+	if c.closed || time.Now().Before(c.refuse) {
+		return nil, replication.ErrNoCourier
+	}
 	if c.proc == nil {
-		if c.closed || time.Now().Before(c.refuse) {
-			return nil, replication.ErrNoCourier
-		}
 		p, err := c.start()
 		if err != nil {
 			c.refuse = time.Now().Add(startAgain)
@@ -143,6 +150,17 @@ func (c *Courier) use() (*process, error) {
 	}
 	c.proc.users++
 	return c.proc, nil
+}
+
+// starved leaves the work to the node for a while.
+func (c *Courier) starved() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now := time.Now(); now.After(c.refuse) {
+		c.refuse = now.Add(doneAlone)
+		c.cfg.Logger.Info("others need all the processors, so repair takes its share", "for", doneAlone)
+	}
+	return fmt.Errorf("courier: %w: %w", errStarved, replication.ErrNoCourier)
 }
 
 func (c *Courier) unuse(p *process) {
@@ -234,6 +252,7 @@ type Fetched struct {
 	Copied  int64
 	Err     *api.Error
 	FileErr *api.Error // of the file that is written
+	Starved bool       // called off: the process gets no processor time
 }
 
 // A VerifyJob asks for a packed file to be read.
@@ -245,6 +264,7 @@ type VerifyJob struct {
 
 // Verified is what became of a VerifyJob.
 type Verified struct {
-	Info cab.Info
-	Err  *api.Error
+	Info    cab.Info
+	Err     *api.Error
+	Starved bool
 }

@@ -30,7 +30,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "child" {
+	if len(os.Args) > 1 && (os.Args[1] == "child" || os.Args[1] == "starved") {
+		if os.Args[1] == "starved" {
+			courier.SleepLate()
+		}
 		if err := courier.Child(context.Background(), os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -87,14 +90,16 @@ func gives(data []byte) http.HandlerFunc {
 	}
 }
 
-func newCourier(t *testing.T, m *member) *courier.Courier {
+func newCourier(t *testing.T, m *member) *courier.Courier { return newCourierWith(t, m, "child") }
+
+func newCourierWith(t *testing.T, m *member, command string) *courier.Courier {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := courier.New(courier.Config{
-		Command: []string{exe, "child"}, Logger: slog.New(slog.DiscardHandler),
+		Command: []string{exe, command}, Logger: slog.New(slog.DiscardHandler),
 		Cluster: func() catalog.ClusterID { return cluster },
 		Addr:    func(catalog.NodeID) string { return m.Addr().String() },
 	})
@@ -241,6 +246,28 @@ func TestCalledOff(t *testing.T) {
 	m.handle(gives(data))
 	if n, err := c.Fetch(t.Context(), "n2", part(info, emptyFile(t), 0, info.PackedSize)); err != nil || n != info.PackedSize {
 		t.Errorf("Fetch after that = %d, %v, want %d bytes", n, err, info.PackedSize)
+	}
+}
+
+// TestStarved: a process that gets no processor time gives its job back, and is not
+// asked again for a while.
+func TestStarved(t *testing.T) {
+	t.Parallel()
+	info, _ := cabtest.Random(t, 1, 100_000)
+	asked := make(chan struct{}, 10)
+	m := startMember(t, func(_ http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-r.Context().Done()
+	})
+	c := newCourierWith(t, m, "starved")
+	p := part(info, emptyFile(t), 0, info.PackedSize)
+	for range 2 {
+		if n, err := c.Fetch(t.Context(), "n2", p); n != 0 || !errors.Is(err, replication.ErrNoCourier) {
+			t.Errorf("Fetch = %d, %v, want 0, %v", n, err, replication.ErrNoCourier)
+		}
+	}
+	if len(asked) != 1 {
+		t.Errorf("the member was asked %d times, want once", len(asked))
 	}
 }
 

@@ -1,5 +1,7 @@
 package courier
 
+import "time"
+
 // PID returns that of the process, 0 without one.
 func (c *Courier) PID() int {
 	c.mu.Lock()
@@ -9,3 +11,6 @@ func (c *Courier) PID() int {
 	}
 	return c.proc.cmd.Process.Pid
 }
+
+// SleepLate makes this process one that waits long for its turns.
+func SleepLate() { sleep = func(d time.Duration) { time.Sleep(d + mostLate) } }

@@ -144,7 +144,7 @@ func strip(p []byte, raw int, end ending) ([]byte, error) {
 	return out, nil
 }
 
-// strippedSize returns the length strip would return. p is of our making.
+// strippedSize returns the length strip would return. p consists of whole frames.
 func strippedSize(p []byte, end ending) int {
 	total := 0
 	for len(p) > 0 {

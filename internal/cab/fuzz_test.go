@@ -28,6 +28,8 @@ func FuzzBody(f *testing.F) {
 	for _, data := range [][]byte{{1}, records(3000, 1), make([]byte, cab.BlockSize+1), random(cab.BlockSize+9, 1)} {
 		f.Add(cab.DeflateGroup(data), uint32(len(data)))
 	}
+	f.Add([]byte{0}, uint32(2988))                                 // no block
+	f.Add(append(cab.DeflateGroup([]byte{1}), 0, 0, 0), uint32(0)) // bytes after the last one
 	valid, _ := pack(f, containers[0], cab.Options{}, []byte{1}, 1)
 	start, _ := mustOpen(f, valid).Body()
 	head := valid.b[:start]

@@ -170,8 +170,9 @@ func (i *Inspector) group(b *inspectBuffer) error {
 	i.body.Write(packed)
 	raw, last := b.raw[:rd.l.rawGroup(i.next)], i.next+1 == len(rd.l.groups)
 	if rd.l.Container == Cab {
-		err = b.cabinetGroup(raw, packed)
-		i.gzip += int64(strippedSize(packed, ending(last)))
+		if err = b.cabinetGroup(raw, packed); err == nil {
+			i.gzip += int64(strippedSize(packed, ending(last)))
+		}
 	} else {
 		err = b.gzipGroup(raw, packed, ending(last))
 		i.gzip += int64(len(packed))

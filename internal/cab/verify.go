@@ -115,7 +115,7 @@ func (r *Reader) checkBody(h hash.Hash) error {
 	return nil
 }
 
-// checkFrames compares the checksums of the blocks of a framed group.
+// checkFrames compares the checksums of the blocks of a framed group, which they fill.
 func checkFrames(p []byte, raw int) error {
 	for ; raw > 0; raw -= blockSize {
 		f, rest, err := nextFrame(p, min(raw, blockSize))
@@ -126,6 +126,9 @@ func checkFrames(p []byte, raw int) error {
 			return fmt.Errorf("%w: cabinet block has checksum %08x, want %08x", ErrCorrupt, got, f.sum)
 		}
 		p = rest
+	}
+	if len(p) > 0 {
+		return fmt.Errorf("%w: %d bytes after the last block of a group", ErrCorrupt, len(p))
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ ROUNDS   ?= 5
 
 .PHONY: help build cross test race fuzz lint corpus mutate sweep bench microbench peers e2e torture demo clean
 
-NEEDS := race cab archives debuggers smb mail curl node net lb truth
+NEEDS := race cab archives debuggers clients smb mail curl node net lb truth
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10

@@ -5,6 +5,7 @@
 #   cab        cabextract, gcab, 7z, bsdtar: other people's cabinet readers
 #   archives   xz, zstd, bzip2, dpkg-deb, rpmbuild: what archives are made with, beside those
 #   debuggers  gdb, debuginfod-find, elfutils, lldb, llvm tools, clang, lld, binutils
+#   clients    valgrind, dwz, and delve in tmp/delve; wants debuggers and Go
 #   smb        smbd and smbclient
 #   mail       an SMTP server (exim4) and openssl
 #   curl       curl
@@ -21,6 +22,7 @@
 set -eu
 
 LLVM=19 # Debian 12 has it; its tools carry the suffix
+DELVE=v1.27.2
 
 # A command may be written with alternatives: lldb-19|lldb.
 commands() {
@@ -34,13 +36,14 @@ commands() {
 			"llvm-pdbutil-$LLVM|llvm-pdbutil llvm-symbolizer-$LLVM|llvm-symbolizer" \
 			"llvm-debuginfod-find-$LLVM|llvm-debuginfod-find"
 		;;
+	clients) echo "valgrind dwz" ;;
 	smb) echo "smbd smbclient" ;;
 	mail) echo "exim4|exim openssl" ;;
 	curl) echo "curl" ;;
 	node) echo "node npm" ;;
 	net) echo "ip tc nft nsenter losetup mount umount fsfreeze mkfs.ext4 fusermount3 ps" ;;
 	lb) echo "haproxy" ;;
-	truth | sweep) ;; # files, not commands: see missing and from_npm
+	truth | sweep) ;; # files, not commands: see missing and beyond_apt
 	bench) echo "nginx debuginfod wrk" ;;
 	*) return 1 ;;
 	esac
@@ -52,6 +55,7 @@ packages() {
 	cab) echo "cabextract gcab p7zip-full libarchive-tools" ;;
 	archives) echo "xz-utils zstd bzip2 dpkg rpm" ;;
 	debuggers) echo "gdb debuginfod elfutils binutils gcc libc6-dev lldb-$LLVM llvm-$LLVM clang-$LLVM lld-$LLVM" ;;
+	clients) echo "valgrind dwz" ;;
 	smb) echo "samba smbclient" ;;
 	mail) echo "exim4-daemon-light openssl" ;;
 	curl) echo "curl ca-certificates" ;;
@@ -80,12 +84,19 @@ missing() { # missing GROUP: the commands that are not there
 	esac
 }
 
-from_npm() { # from_npm GROUP: what it wants beyond the packages of the system
+beyond_apt() { # beyond_apt GROUP: what it wants from npm and from Go modules
 	here=$(dirname "$0")
 	case $1 in
 	truth) "$here/npmtools.sh" "$here/../tmp/npm" minidump breakpad sentry >&2 ;;
 	sweep) "$here/npmtools.sh" "$here/../tmp/npm" prebuilds >&2 ;;
+	clients) delve "$here/../tmp/delve" ;;
 	esac
+}
+
+delve() { # delve DIR: DIR/dlv, of the pinned version
+	mkdir -p "$1"
+	[ "$("$1/dlv" version 2>/dev/null | awk '$1 == "Version:" {print "v" $2}')" = $DELVE ] ||
+		CGO_ENABLED=0 GOBIN=$(cd "$1" && pwd) go install -ldflags=-s "github.com/go-delve/delve/cmd/dlv@$DELVE" >&2
 }
 
 usage() {
@@ -103,7 +114,7 @@ for group in "$@"; do
 	want="$want $(packages "$group")"
 done
 [ -n "$want" ] || {
-	for group in "$@"; do from_npm "$group"; done
+	for group in "$@"; do beyond_apt "$group"; done
 	exit 0
 }
 
@@ -156,4 +167,4 @@ for group in "$@"; do
 	[ -z "$lack" ] || { echo "need.sh: $group still lacks: $lack" >&2; rc=1; }
 done
 [ $rc = 0 ] || exit $rc
-for group in "$@"; do from_npm "$group"; done
+for group in "$@"; do beyond_apt "$group"; done

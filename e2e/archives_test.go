@@ -50,8 +50,7 @@ func TestArchives(t *testing.T) {
 	if status, body := get(t, c.nodes[1], "/mscordaccore.dll/"+runtimeID+"/mscordaccore.dll"); status != http.StatusOK || !bytes.Equal(body, p.read(t, "good/windows/app.exe")) {
 		t.Errorf("GET of a key that an index assigned = %d with %d bytes, want app.exe", status, len(body))
 	}
-	d := &debugging{fixture: f, node: c.nodes[2]}
-	t.Run("gdb", d.gdb)
+	newDebugging(f, c).play(t, []session{gdbCrash(t)})
 	t.Run("curl", func(t *testing.T) { p.curl(t, c.nodes[1], c.nodes[0]) })
 	t.Run("hostile", func(t *testing.T) { p.hostile(t, c.nodes[2]) })
 }

@@ -49,6 +49,8 @@ int main(int argc, char **argv)
     int v = argc;
     if (argc > 1 && !strcmp(argv[1], "sleep"))
         sleep(600);
+    if (argc > 1 && !strcmp(argv[1], "leak"))
+        *(volatile int *)__builtin_malloc(40) = 1;
     printf("salt %s result=%d\n", salt, crash_here(argc > 1 && !strcmp(argv[1], "crash") ? 0 : &v, 3));
     return 0;
 }

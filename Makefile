@@ -42,11 +42,11 @@ lint: ## formatting, vet, static checks
 	@test -z "$$(gofmt -l $$(git ls-files "*.go"))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files "*.go"); exit 1; }
 	go vet ./...
 
-corpus: build ## the same checks over a folder of symbol files: make corpus CORPUS=DIR; prints expected against found
-	@scripts/need.sh debuggers node truth
+corpus: build ## the same checks over a folder of symbol files: make corpus CORPUS=DIR; prints expected against found, and who accepts what is served
+	@scripts/need.sh cab curl debuggers node truth
 	SYMKEEP_CORPUS=$(CORPUS) go test -tags corpus -count 1 -v -run Corpus ./internal/validate
 	SYMKEEP_CORPUS=$(CORPUS) go test -tags corpus -count 1 -run Corpus ./internal/cab
-	SYMKEEP_CORPUS=$(CORPUS) SYMKEEP_BIN=$(CURDIR)/$(BIN) go test -tags corpus -count 1 -v -run TestTruthCorpus ./e2e
+	SYMKEEP_CORPUS=$(CORPUS) SYMKEEP_BIN=$(CURDIR)/$(BIN) go test -tags corpus -count 1 -v -timeout 20m -run 'Test(Truth|Served)Corpus' ./e2e
 
 mutate: ## damage files of the corpus at random, held against other tools: make mutate CORPUS=DIR N=20000 SEED=1
 	@scripts/need.sh debuggers node truth

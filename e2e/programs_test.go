@@ -81,6 +81,6 @@ func (d *debugging) build(t *testing.T, name string, sources map[string]string, 
 	}
 	for _, p := range programs {
 		path := filepath.Join(dir, p)
-		d.programs[p] = program{path, hex.EncodeToString(buildIDOf(path))}
+		d.programs[p] = stripped{path, hex.EncodeToString(buildIDOf(path))}
 	}
 }

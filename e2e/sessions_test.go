@@ -19,25 +19,24 @@ import (
 type debugging struct {
 	fixture
 	*cluster
-	programs map[string]program
+	programs map[string]stripped
 	sources  string // a directory of sources of the C program
 	turn     int    // counts sessions
 }
 
 // newDebugging has the C program of the fixture.
 func newDebugging(f fixture, c *cluster) *debugging {
-	return &debugging{fixture: f, cluster: c, programs: map[string]program{"app": {f.path("good/linux/app"), f.ids["BUILD_ID"]}}}
+	return &debugging{fixture: f, cluster: c, programs: map[string]stripped{"app": {f.path("good/linux/app"), f.ids["BUILD_ID"]}}}
 }
 
-// A program was compiled by this test. Its symbols and sources are nowhere but in the
-// cluster once all is pushed.
-type program struct {
-	stripped string // path
-	id       string // build id
+// A stripped program was compiled by this test; its symbols were pushed.
+type stripped struct {
+	path string
+	id   string // build id
 }
 
 // get is the path by which debuginfod clients ask for something of the program.
-func (p program) get(what string) string { return "/buildid/" + p.id + "/" + what }
+func (p stripped) get(what string) string { return "/buildid/" + p.id + "/" + what }
 
 // A session is one command of a client that begins with an empty cache.
 type session struct {
@@ -106,7 +105,7 @@ func (d *debugging) desk(t *testing.T, name string) string {
 	if name == "" {
 		return dir
 	}
-	b, err := os.ReadFile(d.programs[name].stripped)
+	b, err := os.ReadFile(d.programs[name].path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +154,7 @@ func newRecorder(t *testing.T, n *node) *recorder {
 
 // check fails the test unless the requests for the programs that succeeded are want,
 // and every other was a miss.
-func (rec *recorder) check(t *testing.T, programs map[string]program, want []string) {
+func (rec *recorder) check(t *testing.T, programs map[string]stripped, want []string) {
 	t.Helper()
 	rec.mu.Lock()
 	defer rec.mu.Unlock()

@@ -42,7 +42,7 @@ lint: ## formatting, vet, static checks
 	@test -z "$$(gofmt -l $$(git ls-files "*.go"))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files "*.go"); exit 1; }
 	go vet ./...
 
-corpus: build ## the same checks over a folder of symbol files: make corpus CORPUS=DIR; prints expected against found, and who accepts what is served
+corpus: build ## check a folder of symbol files, and serve it: make corpus CORPUS=DIR; prints expected against found
 	@scripts/need.sh cab curl debuggers node truth
 	SYMKEEP_CORPUS=$(CORPUS) go test -tags corpus -count 1 -v -run Corpus ./internal/validate
 	SYMKEEP_CORPUS=$(CORPUS) go test -tags corpus -count 1 -run Corpus ./internal/cab

@@ -95,7 +95,8 @@ func DecodeMeta(b []byte) (Meta, error) {
 		if len(b) == 0 || len(b) < 1+int(b[0]) {
 			return Meta{}, fmt.Errorf("cut short: %w", ErrBadMeta)
 		}
-		*s, b = string(b[1:1+b[0]]), b[1+b[0]:]
+		end := 1 + int(b[0])
+		*s, b = string(b[1:end]), b[end:]
 		if len(*s) > maxString || !utf8.ValidString(*s) {
 			return Meta{}, fmt.Errorf("%.40q: %d bytes, wanted at most %d of UTF-8: %w", *s, len(*s), maxString, ErrBadMeta)
 		}

@@ -1,6 +1,7 @@
 package gossip_test
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 	"testing"
@@ -74,6 +75,7 @@ func FuzzDecodeMeta(f *testing.F) {
 	b, _ := fullMeta().Encode()
 	f.Add(b)
 	f.Add([]byte{})
+	f.Add(append(append([]byte{1}, make([]byte, 34)...), bytes.Repeat([]byte{255}, 300)...)) // a text of 255 bytes
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := gossip.DecodeMeta(b)
 		if err != nil {

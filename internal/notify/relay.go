@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"strconv"
@@ -58,6 +59,8 @@ func ParseURL(raw string) (*Relay, error) {
 		return nil, fmt.Errorf("%w: scheme %q, wanted %s", ErrBadURL, u.Scheme, URLForm)
 	case r.host == "":
 		return nil, fmt.Errorf("%w: no host, wanted %s", ErrBadURL, URLForm)
+	case strings.Contains(r.host, ":") && !isAddress(r.host):
+		return nil, fmt.Errorf("%w: the host is neither a name nor an IPv6 address in brackets, wanted %s", ErrBadURL, URLForm)
 	case u.Path != "" && u.Path != "/" || u.Fragment != "":
 		return nil, fmt.Errorf("%w: path or fragment after the host, wanted %s", ErrBadURL, URLForm)
 	case strings.ContainsFunc(r.host+r.user, func(c rune) bool { return c <= ' ' || c == 0x7f }):
@@ -68,6 +71,11 @@ func ParseURL(raw string) (*Relay, error) {
 		return nil, err
 	}
 	return r, r.parseQuery(u.RawQuery)
+}
+
+func isAddress(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil
 }
 
 func (r *Relay) parsePort(text string) error {

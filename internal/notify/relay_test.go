@@ -114,6 +114,7 @@ func TestRelayNeverShowsPassword(t *testing.T) {
 func FuzzParseURL(f *testing.F) {
 	f.Add("smtp://bot@h:25?ca=x")
 	f.Add("smtps://[::1]")
+	f.Add("smtp://::::")
 	f.Fuzz(func(t *testing.T, in string) {
 		r, err := notify.ParseURL(in)
 		if err != nil {

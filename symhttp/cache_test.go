@@ -42,7 +42,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 // TestCache: raw bytes go through the cache, later answers come from it, byte for byte
-// and header for header as before. A part asked for again fills it as well.
+// and header for header as before. Parts fill it as well, once they come to the whole.
 func TestCache(t *testing.T) {
 	w := newWorld(t)
 	content := noise(3<<20, 1)
@@ -73,9 +73,15 @@ func TestCache(t *testing.T) {
 		t.Errorf("blobs opened %d times, want 3", n)
 	}
 	both := int64(len(content) + len(elf))
-	ask(t, addr, "GET", dbgPath, "Range: bytes=5-9").want(t, 206, elf[5:10], nil)
-	ask(t, addr, "GET", dbgPath, "Range: bytes=7-9").want(t, 206, elf[7:10], nil)
-	eventually(t, "a blob whose parts are asked for is in the cache", func() bool { return p.Cache.Bytes() == both })
+	for range 3 {
+		ask(t, addr, "GET", dbgPath, "Range: bytes=5-9").want(t, 206, elf[5:10], nil)
+	}
+	ask(t, addr, "GET", dbgPath, "Range: bytes=2097152-2097160").want(t, 206, elf[2097152:2097161], nil)
+	if n := p.Cache.Bytes() + int64(p.Cache.Pouring()); n != int64(len(content)) {
+		t.Errorf("%d bytes in the cache, or on their way, after small parts, want the %d from before", n, len(content))
+	}
+	ask(t, addr, "GET", dbgPath, "Range: bytes=9-").want(t, 206, elf[9:], nil)
+	eventually(t, "a blob whose parts came to all of it is in the cache", func() bool { return p.Cache.Bytes() == both })
 	ask(t, addr, "GET", "/buildid/"+buildID+"/section/.debug_info").want(t, 200, content, nil)
 }
 

@@ -159,7 +159,7 @@ func (d *debuggers) try(ctx context.Context, rc *fasthttp.RequestCtx, l symid.Lo
 	if rc.IsGet() && len(rc.Request.Header.Peek("Range")) == 0 {
 		r = o.poured(id, r)
 	} else if rc.IsGet() && id.form == formRaw && o.raw == nil {
-		d.store.hot.asked(c, o.size)
+		r = d.store.hot.counted(c, r)
 	}
 	return d.respond(ctx, rc, l, r)
 }

@@ -22,15 +22,24 @@ var inflaters = sync.Pool{New: func() any {
 	return z
 }}
 
-// stream decodes p, one whole deflate stream, into dst and no more. Errors wrap
+// start decodes the first bytes of p, a deflate stream, into dst. Errors wrap
 // ErrCorrupt.
-func (z *inflater) stream(dst, p, history []byte) error {
+func (z *inflater) start(dst, p, history []byte) error {
 	z.src.Reset(p)
 	if err := z.fr.(flate.Resetter).Reset(&z.src, history); err != nil {
 		return fmt.Errorf("reset of the inflater: %w", err)
 	}
 	if n, err := io.ReadFull(z.fr, dst); err != nil {
 		return fmt.Errorf("%w: deflate stream ends after %d raw bytes, want %d: %v", ErrCorrupt, n, len(dst), err)
+	}
+	return nil
+}
+
+// stream decodes p, one whole deflate stream, into dst and no more. Errors wrap
+// ErrCorrupt.
+func (z *inflater) stream(dst, p, history []byte) error {
+	if err := z.start(dst, p, history); err != nil {
+		return err
 	}
 	var more [1]byte
 	switch n, err := io.ReadFull(z.fr, more[:]); {

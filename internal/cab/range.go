@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"sync"
 )
 
 // maxAhead is the most groups a range inflates at the same time.
@@ -27,7 +28,7 @@ func (r *Reader) RangeAhead(off, n int64, ahead int) io.ReadCloser {
 		return &rangeReader{err: io.EOF}
 	}
 	return &rangeReader{
-		jobs: inflateJobs{r: r, next: int(off / GroupSize), end: groupCount(off + n), ahead: min(max(ahead, 1), maxAhead)},
+		jobs: inflateJobs{r: r, next: int(off / GroupSize), end: groupCount(off + n), upTo: off + n, ahead: min(max(ahead, 1), maxAhead)},
 		skip: int(off % GroupSize),
 		left: n,
 	}
@@ -119,6 +120,7 @@ type inflateJob struct {
 type inflateJobs struct {
 	r         *Reader
 	next, end int
+	upTo      int64         // raw offset at which the last of them may end early
 	ahead     int           // at the same time
 	strict    bool          // also fill whole and gzip, and check cabinet blocks
 	queue     []*inflateJob // running, oldest first
@@ -133,10 +135,7 @@ func (q *inflateJobs) take() (*inflateJob, error) {
 		q.held = nil
 	}
 	for ahead := min(runtime.GOMAXPROCS(0), q.ahead); q.next < q.end && len(q.queue) < ahead; q.next++ {
-		j := new(inflateJob)
-		if n := len(q.free); n > 0 {
-			j, q.free = q.free[n-1], q.free[:n-1]
-		}
+		j := q.idle()
 		j.index, j.done = q.next, make(chan struct{})
 		q.queue = append(q.queue, j)
 		go j.run(q)
@@ -148,23 +147,50 @@ func (q *inflateJobs) take() (*inflateJob, error) {
 	return j, j.err
 }
 
+// idleJobs have the buffers of ranges that were read: most ranges are of a group or
+// two, and new buffers for each would cost as much as a good part of the inflating.
+var idleJobs = sync.Pool{New: func() any { return new(inflateJob) }}
+
+// idle returns a job that nobody uses.
+func (q *inflateJobs) idle() *inflateJob {
+	if n := len(q.free); n > 0 {
+		j := q.free[n-1]
+		q.free = q.free[:n-1]
+		return j
+	}
+	return idleJobs.Get().(*inflateJob)
+}
+
 // stop waits for the groups in flight.
 func (q *inflateJobs) stop() {
+	if q.held != nil {
+		q.free = append(q.free, q.held)
+	}
 	for _, j := range q.queue {
 		<-j.done
+		q.free = append(q.free, j)
+	}
+	for _, j := range q.free {
+		j.err = nil
+		idleJobs.Put(j)
 	}
 	q.next, q.queue, q.held, q.free = q.end, nil, nil, nil
+}
+
+// size is how many raw bytes of a group are wanted, from its start.
+func (q *inflateJobs) size(i int) int {
+	return int(min(int64(q.r.l.rawGroup(i)), q.upTo-int64(i)*GroupSize))
 }
 
 // run does the work; of q it reads only what does not change.
 func (j *inflateJob) run(q *inflateJobs) {
 	defer close(j.done)
 	r := q.r
-	if size := r.l.rawGroup(j.index); cap(j.raw) < size {
-		j.raw = make([]byte, size)
-	} else {
-		j.raw = j.raw[:size]
+	size := q.size(j.index)
+	if cap(j.raw) < size {
+		j.raw = make([]byte, r.l.rawGroup(j.index))
 	}
+	j.raw = j.raw[:size]
 	p, err := r.packed(j.packed, j.index)
 	if err != nil {
 		j.err = err

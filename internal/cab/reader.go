@@ -182,7 +182,8 @@ func (r *Reader) deflated(p []byte, i int, end ending) ([]byte, error) {
 	return p, nil
 }
 
-// inflate fills dst with the raw bytes of the packed group p, which it spoils.
+// inflate fills dst with the first raw bytes of the packed group p, which it spoils.
+// Those of a whole group have to be all there are.
 func (r *Reader) inflate(dst, p []byte, i int) error {
 	p, err := r.deflated(p, i, final)
 	if err != nil {
@@ -190,7 +191,11 @@ func (r *Reader) inflate(dst, p []byte, i int) error {
 	}
 	z := inflaters.Get().(*inflater)
 	defer inflaters.Put(z)
-	if err := z.stream(dst, p, nil); err != nil {
+	decode := z.stream
+	if len(dst) < r.l.rawGroup(i) {
+		decode = z.start
+	}
+	if err := decode(dst, p, nil); err != nil {
 		return fmt.Errorf("group %d: %w", i, err)
 	}
 	return nil

@@ -60,7 +60,7 @@ func VerifyRaw(ctx context.Context, r io.ReaderAt, size int64) (Info, error) {
 }
 
 func (r *Reader) verifyRaw(ctx context.Context) error {
-	jobs := inflateJobs{r: r, end: len(r.l.groups), ahead: maxAhead, strict: true}
+	jobs := inflateJobs{r: r, end: len(r.l.groups), upTo: r.l.RawSize, ahead: maxAhead, strict: true}
 	defer jobs.stop()
 	body, raw := r.bodyHash(), sha256.New()
 	crc, gzip := uint32(0), int64(gzHead+gzTrailer)

@@ -18,9 +18,12 @@ type packJob struct {
 	done   chan struct{}
 }
 
-// run compresses the group, decodes the result again, compares, and closes done.
-func (j *packJob) run(c Container) {
+// run waits for a slot, compresses the group, decodes the result again, compares, and
+// closes done.
+func (j *packJob) run(slots chan struct{}, c Container) {
 	defer close(j.done)
+	slots <- struct{}{}
+	defer func() { <-slots }()
 	e := encoders.Get().(*encoder)
 	j.packed = e.appendGroup(j.packed[:0], j.raw)
 	encoders.Put(e)

@@ -26,7 +26,7 @@ type Options struct {
 	// Name is the member name, see CheckName.
 	Name string
 	// Workers is the number of groups packed at the same time; 0 means one per
-	// processor. The packed bytes do not depend on it. Each takes about 3 MiB.
+	// processor. The packed bytes do not depend on it. Each takes about 4 MiB.
 	Workers int
 }
 
@@ -48,11 +48,12 @@ type Writer struct {
 
 	rawSHA, bodySHA hash.Hash
 
-	workers int
-	cur     *packJob   // being filled, nil between groups
-	queue   []*packJob // running, oldest first
-	free    []*packJob
-	err     error
+	slots chan struct{} // one for each worker
+	cur   *packJob      // being filled, nil between groups
+	queue []*packJob    // running, or waiting for a slot or to be written, oldest first
+	most  int           // in queue
+	free  []*packJob
+	err   error
 }
 
 // NewWriter starts packing into f. It touches f only from the first Write on.
@@ -73,10 +74,11 @@ func newWriter(f File, o Options, lim limits) (*Writer, error) {
 	if err := CheckName(o.Name); err != nil {
 		return nil, fmt.Errorf("pack: %w", err)
 	}
-	w := &Writer{f: f, limits: lim, workers: o.Workers, rawSHA: sha256.New(), bodySHA: sha256.New()}
-	if w.workers <= 0 {
-		w.workers = runtime.GOMAXPROCS(0)
+	if o.Workers <= 0 {
+		o.Workers = runtime.GOMAXPROCS(0)
 	}
+	w := &Writer{f: f, limits: lim, rawSHA: sha256.New(), bodySHA: sha256.New(), slots: make(chan struct{}, o.Workers)}
+	w.most = o.Workers + (o.Workers+1)/2
 	w.layout.Info = Info{Container: Cab, RawSize: o.RawSize, Name: o.Name}
 	w.layout.groups = make([]group, 0, min(groupCount(o.RawSize), 1<<16))
 	w.gzip = gzHead + gzTrailer
@@ -89,7 +91,7 @@ func newWriter(f File, o Options, lim limits) (*Writer, error) {
 	return w, nil
 }
 
-// Write packs p. It blocks while all workers are busy. Bytes beyond RawSize are
+// Write packs p. It blocks while the workers have enough to do. Bytes beyond RawSize are
 // refused with ErrSize, before any of p is taken.
 func (w *Writer) Write(p []byte) (int, error) {
 	if w.err != nil {
@@ -121,9 +123,12 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return taken, nil
 }
 
-// begin makes an empty job current, waiting for a worker if all are busy.
+// begin makes an empty job current, waiting for the oldest if there are enough. That
+// are half as many again as there are workers: groups take from a quarter to twice the
+// mean, and who is done with a quick one need not wait for a slow one before it, nor for
+// the next one to be filled.
 func (w *Writer) begin() error {
-	if len(w.queue) == w.workers {
+	if len(w.queue) == w.most {
 		if err := w.collect(); err != nil {
 			return err
 		}
@@ -144,7 +149,7 @@ func (w *Writer) dispatch() {
 	j.end = ending(w.seen == w.layout.RawSize)
 	j.done = make(chan struct{})
 	w.queue = append(w.queue, j)
-	go j.run(w.layout.Container)
+	go j.run(w.slots, w.layout.Container)
 }
 
 // collect waits for the oldest running group and writes it to the file.

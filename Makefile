@@ -11,6 +11,7 @@ DURATION ?= 60m
 CORPUS   ?= corpus
 N        ?= 20000
 ROUNDS   ?= 5
+PARTS    ?=
 
 .PHONY: help build cross test race fuzz lint corpus mutate sweep bench microbench peers e2e torture demo clean
 
@@ -57,10 +58,10 @@ sweep: build ## check all programs of this machine and of npm packages: no panic
 	@scripts/need.sh debuggers node truth sweep
 	SYMKEEP_BIN=$(CURDIR)/$(BIN) nice -n 10 go test -tags sweep -count 1 -timeout 1h -v -run TestSweep ./e2e
 
-bench: build ## symkeep beside nginx and debuginfod in one run: tmp/bench.txt
+bench: build ## symkeep beside nginx and debuginfod in one run: tmp/bench.txt; make bench PARTS=serve,range
 	@scripts/need.sh bench
 	go build -o $(CURDIR)/tmp/bench-run ./e2e/bench
-	$(CURDIR)/tmp/bench-run -bin $(CURDIR)/$(BIN)
+	$(CURDIR)/tmp/bench-run -bin $(CURDIR)/$(BIN) -parts '$(PARTS)'
 
 microbench: ## the benchmarks of single packages
 	go test -run '^$$' -bench . -benchtime 1s ./internal/cab ./internal/symid ./raftfsm ./replication

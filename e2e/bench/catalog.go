@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
 	bolt "go.etcd.io/bbolt"
+	"golang.org/x/sync/errgroup"
 
 	"symkeep/internal/catalog"
 	"symkeep/internal/symid"
@@ -21,8 +23,9 @@ import (
 )
 
 const (
-	grownFiles = 1000 // of a package
-	grownKeys  = 4    // of a file
+	grownFiles  = 1000 // of a package
+	grownKeys   = 4    // of a file
+	grownAtOnce = 5    // commands in a transaction of the catalog
 )
 
 // grow adds packages with so many keys to the catalog of a node that is not running, by
@@ -45,11 +48,10 @@ func grow(ctx context.Context, dataDir string, keys int, f *file) error {
 	if err != nil {
 		return err
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(800)) // nearly all of it is garbage of commands
 	g := &grower{fsm: fsm, file: f, index: info.AppliedIndex, term: info.AppliedTerm}
-	for p := range (keys + grownFiles*grownKeys - 1) / (grownFiles * grownKeys) {
-		if err := errors.Join(ctx.Err(), g.add(p)); err != nil {
-			return errors.Join(err, fsm.Close())
-		}
+	if err := g.grow(ctx, (keys+grownFiles*grownKeys-1)/(grownFiles*grownKeys)); err != nil {
+		return errors.Join(err, fsm.Close())
 	}
 	if err := fsm.Close(); err != nil {
 		return err
@@ -62,14 +64,48 @@ func grow(ctx context.Context, dataDir string, keys int, f *file) error {
 type grower struct {
 	fsm         *raftfsm.FSM
 	file        *file
-	index, term uint64
+	index, term uint64 // of the last command that was encoded
 }
 
-// add writes package number p, found good.
-func (g *grower) add(p int) error {
+// grow adds so many packages. The next ones are encoded while one batch is applied.
+func (g *grower) grow(ctx context.Context, packages int) error {
+	batches := make(chan []*raft.Log, 4)
+	work, ctx := errgroup.WithContext(ctx)
+	work.Go(func() error {
+		defer close(batches)
+		for p := range packages {
+			log, err := g.encode(p)
+			if err != nil {
+				return err
+			}
+			for batch := range slices.Chunk(log, grownAtOnce) {
+				select {
+				case batches <- batch:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+		}
+		return nil
+	})
+	work.Go(func() error {
+		for batch := range batches {
+			for i, r := range g.fsm.ApplyBatch(batch) {
+				if err := r.(raftfsm.Result).AsError(); err != nil {
+					return fmt.Errorf("command at %d: %w", batch[i].Index, err)
+				}
+			}
+		}
+		return nil
+	})
+	return work.Wait()
+}
+
+// encode returns the commands of package number p, found good.
+func (g *grower) encode(p int) (log []*raft.Log, err error) {
 	digest, err := catalog.ParseDigest(g.file.sha256)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	id := catalog.PackageID(fmt.Sprintf("01BENCH%019d", p))
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -77,17 +113,25 @@ func (g *grower) add(p int) error {
 	for i := range grownFiles {
 		list.Files = append(list.Files, raftfsm.FileEntry{Path: fmt.Sprintf("bin/module-%d-%d.pdb", p, i), Size: g.file.size, SHA256: digest})
 	}
-	open := raftfsm.OpenPackage{ID: id, IdempotencyKey: string(id), Product: "bench", Version: fmt.Sprint(p), LeaseMillis: 3_600_000, At: at}
-	commit := raftfsm.CommitPackage{Package: id, Files: grownFiles, At: at}
-	if err := g.apply(open, list, commit, raftfsm.ClaimValidation{Package: id, Node: g.fsm.Members()[0].ID}); err != nil {
-		return err
+	commands := []raftfsm.Command{
+		raftfsm.OpenPackage{ID: id, IdempotencyKey: string(id), Product: "bench", Version: fmt.Sprint(p), LeaseMillis: 3_600_000, At: at},
+		list,
+		raftfsm.CommitPackage{Package: id, Files: grownFiles, At: at},
+		raftfsm.ClaimValidation{Package: id, Node: g.fsm.Members()[0].ID},
 	}
-	token := g.index
-	var reports []raftfsm.Command
+	token := g.index + uint64(len(commands)) // the index that grants the claim
 	for chunk := range slices.Chunk(grownReports(p), grownFiles/4) {
-		reports = append(reports, raftfsm.AddKeys{Package: id, Token: token, Reports: chunk})
+		commands = append(commands, raftfsm.AddKeys{Package: id, Token: token, Reports: chunk})
 	}
-	return g.apply(append(reports, raftfsm.RecordVerdict{Package: id, Token: token, Files: grownFiles, At: at})...)
+	for _, c := range append(commands, raftfsm.RecordVerdict{Package: id, Token: token, Files: grownFiles, At: at}) {
+		b, err := raftfsm.Encode(c)
+		if err != nil {
+			return nil, err
+		}
+		g.index++
+		log = append(log, &raft.Log{Index: g.index, Term: g.term, Type: raft.LogCommand, Data: b})
+	}
+	return log, nil
 }
 
 func grownReports(p int) []catalog.FileReport {
@@ -109,25 +153,6 @@ func grownKey(p, i, k int) symid.Key {
 	copy(guid[:], binary.BigEndian.AppendUint32(nil, uint32(p)*2654435))
 	copy(guid[4:], sum[:])
 	return symid.PDBKey(fmt.Sprintf("module-%d-%d.pdb", p, i), symid.DebugID{GUID: guid, Age: 1})
-}
-
-// apply applies commands, all of which must succeed.
-func (g *grower) apply(commands ...raftfsm.Command) error {
-	var log []*raft.Log
-	for _, c := range commands {
-		b, err := raftfsm.Encode(c)
-		if err != nil {
-			return err
-		}
-		g.index++
-		log = append(log, &raft.Log{Index: g.index, Term: g.term, Type: raft.LogCommand, Data: b})
-	}
-	for i, r := range g.fsm.ApplyBatch(log) {
-		if err := r.(raftfsm.Result).AsError(); err != nil {
-			return fmt.Errorf("%T: %w", commands[i], err)
-		}
-	}
-	return nil
 }
 
 // placed are the fields of a catalog's head row that say where in the log it is;

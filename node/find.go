@@ -110,7 +110,10 @@ func (f *finder) lookUpKey(a *asked, k symid.Key) error {
 	if err != nil {
 		return err
 	}
-	first := true // good candidates come first, and the first of them is served
+	served, found, err := f.n.fsm.Find([]symid.Key{k})
+	if err != nil {
+		return err
+	}
 	for _, c := range candidates {
 		file, answer, err := f.foundFile(k, c)
 		if errors.Is(err, catalog.ErrNotFound) {
@@ -119,8 +122,7 @@ func (f *finder) lookUpKey(a *asked, k symid.Key) error {
 		if err != nil {
 			return err
 		}
-		file.Served = first && c.State == catalog.StateGood
-		first = false
+		file.Served = found && c == served
 		if c.State == catalog.StateGood && !file.Served {
 			answer = api.AnswerNeverSeen // nobody is given this one while another goes first
 		}

@@ -95,17 +95,20 @@ func (n *Node) lookupLeased(ctx context.Context, index []symid.IndexKey) (r look
 	return r, err
 }
 
+// lookupHere is FSM.Find of keys in their stored form, as members ask each other.
+// Nobody has what is no key.
 func (n *Node) lookupHere(index []symid.IndexKey) (catalog.Candidate, bool, error) {
-	for _, k := range index {
-		cs, err := n.fsm.Lookup(k)
-		if err != nil {
-			return catalog.Candidate{}, false, fmt.Errorf("%w: %w", err, catalog.ErrUnavailable)
-		}
-		if len(cs) > 0 {
-			return cs[0], true, nil
+	keys := make([]symid.Key, 0, len(index))
+	for _, x := range index {
+		if k, err := symid.ParseIndexKey(x); err == nil {
+			keys = append(keys, k)
 		}
 	}
-	return catalog.Candidate{}, false, nil
+	c, found, err := n.fsm.Find(keys)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", err, catalog.ErrUnavailable)
+	}
+	return c, found, err
 }
 
 // lookupElsewhere asks every other member at once; the first that may answer does.

@@ -164,6 +164,9 @@ func (s *state) putReport(r *packageRow, rep *catalog.FileReport, rivals []catal
 		key := k.Key.Index()
 		c := candidateKey{k.Rank, f.digest, r.ID, rep.No}
 		s.suspect(c, key, rivals)
+		if len(k.Key.OwnKeys()) > 0 {
+			s.put(bucketSuspects, suspectKey(c.pkg, c.no, c.rank, key), nil)
+		}
 		s.putCandidate(c.encode(key), value)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"symkeep/internal/catalog"
 	"symkeep/internal/symid"
@@ -153,23 +154,19 @@ func (s *state) conflict(r *packageRow, no int, suspect []byte) *catalog.Finding
 	tail := suspect[packageLen+4:]
 	rank, key := int(binary.BigEndian.Uint32(tail)), symid.IndexKey(tail[4:])
 	f := fileByNo(s.tx, r.ID, no)
-	shown := ""
-	for _, k := range f.Report.Keys {
-		if k.Rank == rank && k.Key.Index() == key {
-			shown = k.Key.Paths()[0]
-		}
-	}
-	if shown == "" {
+	at := slices.IndexFunc(f.Report.Keys, func(k catalog.RankedKey) bool { return k.Rank == rank && k.Key.Index() == key })
+	if at < 0 {
 		return nil
 	}
+	carried := f.Report.Keys[at].Key
 	for _, d := range s.otherBytes(key, rank, f.digest) {
 		if other, ok := s.goodOwner(key, rank, d); ok && other != r.ID {
 			return &catalog.Finding{Code: codeConflict, Severity: catalog.Error, Message: fmt.Sprintf(
 				"key %s: this file has sha256 %s; package %s, which is good, serves sha256 %s under the same key; "+
-					"build with a fresh id, or delete package %s and retry", shown, f.digest, other, d, other)}
+					"build with a fresh id, or delete package %s and retry", carried.Paths()[0], f.digest, other, d, other)}
 		}
 	}
-	return nil
+	return s.usurped(carried, f.digest)
 }
 
 // goodOwner returns the first good package that has a digest under a key at a rank.

@@ -121,7 +121,8 @@ func (s *sights) end() {
 }
 
 // Find returns the candidate that Lookup puts first for the first of keys that has
-// one, and whether any has. A miss leaves no garbage.
+// one, and whether any has. An assigned key gives way to the own key of a file that its
+// path means, be that among keys or not. A miss leaves no garbage.
 func (f *FSM) Find(keys []symid.Key) (c catalog.Candidate, found bool, err error) {
 	f.swap.RLock()
 	defer f.swap.RUnlock()
@@ -137,6 +138,12 @@ func (f *FSM) Find(keys []symid.Key) (c catalog.Candidate, found bool, err error
 	s := v.seekers.Get().(*seeker)
 	for i := 0; i < len(keys) && !found; i++ {
 		c, found = s.first(v, keys[i])
+		if !found || keys[i].Kind != symid.KindStore {
+			continue
+		}
+		if own, _, ok := owner(v.tx, keys[i], catalog.Digest{}); ok {
+			c, found = s.first(v, own)
+		}
 	}
 	v.seekers.Put(s)
 	return c, found, nil

@@ -91,6 +91,36 @@ func StoreKey(name, id string) Key {
 	return Key{Kind: KindStore, ID: Fold(id), Artifact: Executable, Name: name}
 }
 
+// OwnKeys returns the keys by which files answer the path of a KindStore key without
+// being assigned it: those that its id means as a build id, a UUID, a stamp or a GUID.
+// Other kinds have none.
+func (k Key) OwnKeys() []Key {
+	if k.Kind != KindStore {
+		return nil
+	}
+	return storeKeys(k.Name, k.ID)
+}
+
+// Means reports whether the path of k asks for a file of that base name, if the file
+// has the key k of its own. Build ids and UUIDs of images hold no name, and under the
+// id of a runtime its debugger support may be asked for: there the names must agree.
+func (k Key) Means(base string) bool {
+	if k.Artifact != Executable || k.Kind != KindBuildID && k.Kind != KindMachO {
+		return true
+	}
+	return moduleName(k.Name) == moduleName(base)
+}
+
+// moduleName is a base name folded, without the version behind ".so": loaders and
+// debuggers know libfoo.so.1.2 by the name of any link to it.
+func moduleName(base string) string {
+	base = Fold(base)
+	if at := strings.Index(base, ".so."); at > 0 {
+		return base[:at+len(".so")]
+	}
+	return base
+}
+
 func debugIDBytes(id DebugID) string {
 	var b [20]byte
 	copy(b[:], id.GUID[:])

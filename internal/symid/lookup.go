@@ -226,8 +226,9 @@ func isHex(s string) bool {
 // withStoreKey adds the key that a symbol index may have assigned. It goes last where
 // a file's own key holds the name as well: such a key counts more. Build ids and UUIDs
 // stand without a name, so that libmscordaccore.so under the id of its runtime would
-// be answered with the runtime: there the key with the name goes first. A path that is
-// of no known form is no key at all.
+// be answered with the runtime: there the key with the name goes first, and whoever looks
+// it up lets a file go before it that the path means by its own id (OwnKeys, Means). A
+// path that is of no known form is no key at all.
 func withStoreKey(keys []Key, name, id string) []Key {
 	k := StoreKey(name, id)
 	switch {

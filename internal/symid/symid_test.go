@@ -249,6 +249,35 @@ func TestCheckName(t *testing.T) {
 	}
 }
 
+// The path of an assigned key may mean a file by its own id: under a build id or a UUID
+// only one of that name, in any version of a shared object.
+func TestOwnKeys(t *testing.T) {
+	id := strings.Repeat("ab", 20)
+	for _, tt := range []struct {
+		name, id, base string
+		want           bool
+	}{
+		{"libfoo.so", "elf-buildid-" + id, "libfoo.so", true},
+		{"LIBFOO.so", "elf-buildid-" + id, "libfoo.SO.1.2", true},
+		{"libfoo.so.1", "elf-buildid-" + id, "libfoo.so.1.2", true},
+		{"libfoo.so", "elf-buildid-" + id, "libfoodac.so", false},
+		{"libfoo.so", "elf-buildid-" + id, "libfoo.sox", false},
+		{"libfoo.dylib", "mach-uuid-" + sig, "libfoo.dylib", true},
+		{"libfoo.dylib", "mach-uuid-" + sig, "libbar.dylib", false},
+		{"_.debug", "elf-buildid-sym-" + id, "libfoo.debug", true},
+		{"dac.dll", "5E67AB1C7f000", "DAC.dll", true},
+		{"libfoo.so", "elf-buildid-coreclr-" + id, "libfoo.so", false},
+	} {
+		own := symid.StoreKey(tt.name, tt.id).OwnKeys()
+		if got := slices.ContainsFunc(own, func(k symid.Key) bool { return k.Means(tt.base) }); got != tt.want {
+			t.Errorf("%s under %s means %s: %t, want %t", tt.name, tt.id, tt.base, got, tt.want)
+		}
+	}
+	if own := symid.PEKey("a.dll", symid.CodeID{Timestamp: 1, ImageSize: 2}).OwnKeys(); own != nil {
+		t.Errorf("own keys of a key that nobody assigned: %v", own)
+	}
+}
+
 // FuzzParseLookup: no panic, bounded candidates, and every key of an accepted
 // path is valid and found again by the path it prints.
 func FuzzParseLookup(f *testing.F) {

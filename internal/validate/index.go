@@ -101,8 +101,7 @@ func (x *indexed) assign(e symindex.Entry, dir string) error {
 		return nil
 	}
 	for _, k := range lookup.Keys {
-		// Build ids have no name in them: under one, other names may mean other files.
-		if owner := x.owners[k.Index()]; owner != nil && owner != target && symid.Fold(owner.name) == symid.Fold(name) {
+		if owner := x.owners[k.Index()]; owner != nil && owner != target && k.Means(owner.name) {
 			return fmt.Errorf("entry %d: key %s is that of %s by its own id, blobPath %s is another file", e.No, quote(e.ClientKey), owner.Path, quote(e.BlobPath))
 		}
 	}

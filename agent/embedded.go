@@ -5,23 +5,16 @@ import (
 	"fmt"
 	"os"
 
+	"symkeep/internal/spool"
 	"symkeep/internal/symfile"
-	"symkeep/internal/symid"
 )
 
 // addEmbedded puts the portable PDBs that managed images carry behind those, as files
 // of their own, unless a file of the scan answers the same key.
 func (s *scanner) addEmbedded(ctx context.Context) error {
-	answered := map[symid.IndexKey]bool{}
-	note := func(f File) (again bool) {
-		for _, k := range f.Identity.Keys {
-			again = again || answered[k.Key.Index()]
-			answered[k.Key.Index()] = true
-		}
-		return again
-	}
+	known := spool.Answered{}
 	for _, f := range s.files {
-		note(f)
+		known.Note(f.Identity)
 	}
 	var files []File
 	for _, f := range s.files {
@@ -36,7 +29,7 @@ func (s *scanner) addEmbedded(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w; nothing was uploaded", f.Local, err)
 		}
-		if pdb != nil && !note(*pdb) {
+		if pdb != nil && !known.Note(pdb.Identity) {
 			files = append(files, *pdb)
 		}
 	}

@@ -99,7 +99,7 @@ func (n *Node) takeArchive(ctx context.Context, dir *spool.Dir, a symhttp.Archiv
 	return archiveResponse(a.Package, total, members, held), nil
 }
 
-// unpack receives an archive and returns its members. All of its errors that are
+// unpack receives an archive and returns its members, and the PDBs inside those. All of its errors that are
 // the archive's fault wrap catalog.ErrInvalid.
 func (n *Node) unpack(ctx context.Context, dir *spool.Dir, a symhttp.Archive, body io.Reader) ([]spool.File, error) {
 	path, size, err := dir.Keep(arriving{body})
@@ -112,6 +112,9 @@ func (n *Node) unpack(ctx context.Context, dir *spool.Dir, a symhttp.Archive, bo
 	}
 	defer file.Close()
 	members, err := dir.Expand(ctx, file, size, a.Name)
+	if err == nil {
+		members, err = dir.AddEmbedded(ctx, members, size)
+	}
 	switch {
 	case errors.Is(err, validate.ErrNoSymbols):
 		return nil, fmt.Errorf("archive %q: %d members, %v: %w", a.Name, len(members), err, catalog.ErrInvalid)

@@ -16,6 +16,8 @@ import (
 	"symkeep/internal/api"
 	"symkeep/internal/catalog"
 	"symkeep/internal/container"
+	"symkeep/internal/symfile/symfiletest"
+	"symkeep/internal/symid"
 	"symkeep/symhttp"
 )
 
@@ -86,18 +88,22 @@ func testArchive(t *testing.T, n *testNode) {
 	const runtime = "/libmscordaccore.so/elf-buildid-00112233445566778899aabbccddeeff00112233/libmscordaccore.so"
 	index := `[{"clientKey":"` + runtime[1:] + `","blobPath":"libmscordaccore.so"}]`
 	inner := archiveOf(t, content{"symbol_index.json", []byte(index)}, content{"libmscordaccore.so", dac})
-	archive := archiveOf(t, content{"sym/" + a.path, a.bytes}, content{"README", []byte("read me")}, content{"runtime.nupkg", inner}, content{"sym/" + b.path, b.bytes})
+	pdb := symfiletest.PortablePDB{GUID: symid.GUID{7, 3}, Stamp: 7, Methods: 1, SourceLink: true}
+	image := symfiletest.PE{Timestamp: 0x6553f100, ILOnly: true, Embedded: pdb.Bytes(), Checksum: pdb.Checksum(),
+		Records: []symfiletest.CodeView{{GUID: pdb.GUID, Age: 1, Path: "App.pdb", Portable: true, Stamp: 7}}}
+	archive := archiveOf(t, content{"sym/" + a.path, a.bytes}, content{"README", []byte("read me")}, content{"runtime.nupkg", inner}, content{"sym/" + b.path, b.bytes},
+		content{"App.dll", image.Bytes()})
 	id := n.open("archive", a)
 	if err := n.upload(id, a); err != nil {
 		t.Fatal(err)
 	}
 	for _, again := range []string{"first", "second"} {
 		r, err := n.putArchive(id, "app.zip", archive)
-		if err != nil || r.Files != 5 || r.Added != 4 || r.Ignored != 1 || len(r.Members) != 5 || r.Members[2].Path != "app.zip/runtime.nupkg/symbol_index.json" {
-			t.Fatalf("%s PUT = %+v, %v; want 5 files, 4 of them of the archive", again, r, err)
+		if err != nil || r.Files != 7 || r.Added != 6 || r.Ignored != 1 || len(r.Members) != 7 || r.Members[2].Path != "app.zip/runtime.nupkg/symbol_index.json" {
+			t.Fatalf("%s PUT = %+v, %v; want 7 files, 6 of them of the archive", again, r, err)
 		}
 	}
-	if r, err := n.c.Commit(t.Context(), id, api.CommitRequest{Files: 5}); err != nil || len(r.Lacking) > 0 {
+	if r, err := n.c.Commit(t.Context(), id, api.CommitRequest{Files: 7}); err != nil || len(r.Lacking) > 0 {
 		t.Fatalf("Commit = %+v, %v", r, err)
 	}
 	if st := n.await(id); st.State != catalog.StateGood {
@@ -108,6 +114,10 @@ func testArchive(t *testing.T, n *testNode) {
 	n.serves(b)
 	if status, body := n.get(runtime); status != http.StatusOK || !bytes.Equal(body, dac) {
 		t.Errorf("GET %s = %d with %d bytes, want 200 with %d", runtime, status, len(body), len(dac))
+	}
+	inside := "/App.pdb/" + pdb.GUID.String() + "FFFFFFFF/App.pdb"
+	if status, body := n.get(inside); status != http.StatusOK || !bytes.Equal(body, pdb.Bytes()) {
+		t.Errorf("GET %s = %d with %d bytes, want 200 with the %d that App.dll carries", inside, status, len(body), len(pdb.Bytes()))
 	}
 	if left := n.spooled(); len(left) > 0 {
 		t.Errorf("unpacked files are left: %v", left)

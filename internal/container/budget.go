@@ -46,6 +46,9 @@ type Budget struct {
 // NewBudget returns the budget of an archive of packed bytes.
 func NewBudget(l Limits, packed int64) *Budget { return &Budget{limits: l, packed: packed} }
 
+// Take counts bytes that are unpacked out of a member as if they were one.
+func (b *Budget) Take(bytes int64) error { return b.add(&b.read, int(bytes)) }
+
 // enter counts one level of nesting; leave takes it back.
 func (b *Budget) enter() error {
 	if b.depth++; b.depth > b.limits.Depth {

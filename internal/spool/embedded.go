@@ -1,13 +1,18 @@
 package spool
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
+	"os"
 	"path"
 	"strings"
 
 	"symkeep/internal/catalog"
+	"symkeep/internal/container"
+	"symkeep/internal/symfile"
 	"symkeep/internal/symfile/pe"
 	"symkeep/internal/symid"
 	"symkeep/internal/validate"
@@ -23,6 +28,79 @@ func (d *Dir) Embedded(r io.ReaderAt, size int64, file string) (*File, error) {
 	if m == nil {
 		return nil, nil
 	}
+	return d.embedded(m, name, file)
+}
+
+// AddEmbedded puts the portable PDBs that images among the members of an archive of size
+// bytes carry behind those, unless a member answers the same key or has the path already.
+// Together they may unpack to what the archive may; else the error is one that
+// container.Faulty recognises.
+func (d *Dir) AddEmbedded(ctx context.Context, members []File, size int64) ([]File, error) {
+	known, paths := Answered{}, map[string]bool{}
+	for _, m := range members {
+		known.Note(m.Identity)
+		paths[m.Path] = true
+	}
+	budget := container.NewBudget(d.limits, size)
+	var files []File
+	for i := range members {
+		m := &members[i]
+		files = append(files, *m)
+		if m.Ignored || m.Identity.Format != symfile.PE {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		pdb, err := d.embeddedOf(m, budget)
+		if err != nil {
+			return nil, fmt.Errorf("%s: embedded PDB: %w", m.Path, err)
+		}
+		if pdb == nil {
+			continue
+		}
+		if known.Note(pdb.Identity) || paths[pdb.Path] {
+			if err := remove(pdb.Local); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		files = append(files, *pdb)
+	}
+	return files, nil
+}
+
+// embeddedOf is Embedded of a member, within a budget.
+func (d *Dir) embeddedOf(f *File, budget *container.Budget) (*File, error) {
+	file, err := os.Open(f.Local)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	m, name := embedded(file, f.Size)
+	if m == nil {
+		return nil, nil
+	}
+	if err := budget.Take(m.Size); err != nil {
+		return nil, err
+	}
+	return d.embedded(m, name, f.Path)
+}
+
+// Answered are the keys that files of a package have.
+type Answered map[symid.IndexKey]bool
+
+// Note adds the keys of a file, and reports whether one of them was there.
+func (a Answered) Note(id validate.Identity) (again bool) {
+	for _, k := range id.Keys {
+		again = again || a[k.Key.Index()]
+		a[k.Key.Index()] = true
+	}
+	return again
+}
+
+// embedded unpacks m, which the image at file knows by name.
+func (d *Dir) embedded(m *pe.Embedded, name, file string) (*File, error) {
 	if symid.CheckName(name) != nil {
 		base := symid.BaseName(file)
 		name = strings.TrimSuffix(base, path.Ext(base)) + ".pdb"

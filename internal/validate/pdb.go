@@ -71,9 +71,7 @@ func checkPDB(s *subject) {
 		s.damaged("PDB-DIR", err)
 		return
 	}
-	if extra := s.size - f.Declared(); extra > 0 {
-		s.addAs(catalog.Warning, "PDB-TRUNC", f.Declared(), "%d bytes after the last block: its header says %d bytes, the file has %d", extra, f.Declared(), s.size)
-	}
+	s.checkPDBSize(f)
 	s.checkPDBIdentity(f)
 	if f.Info.Has(pdb.FeatureFastLink) {
 		s.add("PDB-FASTLINK", 0, "its symbols are not inside (feature code MINI)")
@@ -85,6 +83,18 @@ func checkPDB(s *subject) {
 		s.addAs(catalog.Warning, "PDB-DIR", first, "%d blocks in use are marked as free, the first at %#x: tools that write to it would destroy it", n, first)
 	}
 	s.checkPDBContent(f)
+}
+
+// checkPDBSize is PDB-TRUNC for a file that is longer than its header says. Readers pass
+// over whole blocks behind the last one; a part of a block LLVM takes for damage.
+func (s *subject) checkPDBSize(f *pdb.File) {
+	switch extra := s.size - f.Declared(); {
+	case extra%int64(f.BlockSize) != 0:
+		s.add("PDB-TRUNC", f.Declared(), "%d bytes after the last block: found a file of %d bytes, wanted %d, its header's %d blocks of %d; something was appended, or a block was cut",
+			extra, s.size, f.Declared(), f.NumBlocks, f.BlockSize)
+	case extra > 0:
+		s.addAs(catalog.Warning, "PDB-TRUNC", f.Declared(), "%d bytes after the last block: its header says %d bytes, the file has %d", extra, f.Declared(), s.size)
+	}
 }
 
 func (s *subject) checkPDBIdentity(f *pdb.File) {

@@ -55,7 +55,7 @@ func identifyELF(r io.ReaderAt, size int64, name string) Identity {
 	case f.Type == elf.TypeCore:
 		id.Class = ClassDump
 		return id
-	case f.Object():
+	case f.Object() || f.Bytecode():
 		id.Class = ClassObject
 		return id
 	}
@@ -154,6 +154,9 @@ func checkELF(s *subject) {
 		return
 	case f.Object():
 		s.addObject("a relocatable ELF object without the marks of a kernel module")
+		return
+	case f.Bytecode():
+		s.addObject("bytecode of Guile in an ELF file")
 		return
 	}
 	if err := f.CheckBounds(); err != nil {

@@ -94,6 +94,8 @@ func TestIgnored(t *testing.T) {
 		{"noext", []byte("read me"), true, "GEN-UNKNOWN"},
 		{"a.obj", coff, true, "GEN-OBJ"},
 		{"a.lib", []byte("!<arch>\n/      "), true, "GEN-OBJ"},
+		{"a.o", buildELF(1, elfText, elfSymtab), true, "GEN-OBJ"},
+		{"ice-9/boot-9.go", buildELF(3, elfSection{".rtl-text", 1, 2, []byte{1}}, elfSection{".guile.arities", 1, 0, []byte{1}}), true, "GEN-OBJ"},
 		{".gitkeep", nil, true, "GEN-EMPTY"},
 		{"index.html", []byte("<html>"), true, "GEN-HTML"},
 		{"logo.png", []byte(lfs), true, "GEN-LFS"},

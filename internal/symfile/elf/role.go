@@ -3,6 +3,7 @@ package elf
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 
 	"symkeep/internal/symfile"
@@ -92,6 +93,13 @@ func (f *File) Object() bool {
 		}
 	}
 	return f.Section(".symtab") != nil || f.DebugInfo() == nil
+}
+
+// Bytecode reports whether the file is what Guile compiles Scheme to: instructions of its
+// virtual machine in an ELF file, which no system loader takes and which has no build id.
+// Source: GNU Guile Reference Manual, "Object File Format".
+func (f *File) Bytecode() bool {
+	return slices.ContainsFunc(f.Sections, func(s Section) bool { return strings.HasPrefix(s.Name, ".guile.") })
 }
 
 // SplitUnits returns the section with the units of a .dwo or .dwp file, or nil.

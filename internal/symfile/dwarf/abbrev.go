@@ -173,23 +173,32 @@ func readTable(r *reader, sh shape) (*table, error) {
 }
 
 // readDecl reads a declaration past its code. Values that nobody looks at and
-// whose sizes are known are passed over together.
+// whose sizes are known are passed over together. A declaration that is none damages
+// the table even if no entry has its code: LLVM takes it for the end of the table.
 func readDecl(r *reader, sh shape) (*decl, error) {
 	tag := r.uleb()
 	children := r.u8()
 	d := &decl{tag: tag, children: children == 1, function: tag == tagSubprogram, typ: typeTags[tag]}
 	for {
 		attr, form := r.uleb(), r.uleb()
-		if form == 0x21 { // implicit_const: its value is here
+		wide := r.wide
+		if form == 0x21 { // implicit_const: its value is here, and has a sign
 			r.uleb()
 		}
+		r.wide = false
 		switch {
 		case r.short:
 			return nil, errors.New("the end of the section inside a declaration")
 		case children > 1:
 			return nil, fmt.Errorf("a children flag of %d", children)
+		case tag == 0:
+			return nil, errors.New("a tag of 0")
+		case wide:
+			return nil, errors.New("a number of more than 64 bits")
 		case attr == 0 && form == 0:
 			return d, nil
+		case attr == 0 || form == 0:
+			return nil, fmt.Errorf("attribute %#x of form %#x", attr, form)
 		case len(d.ops) > maxOps:
 			return nil, errLarge
 		}

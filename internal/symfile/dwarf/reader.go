@@ -25,6 +25,7 @@ type reader struct {
 	off   uint64 // of buf[0] in the section
 	size  uint64 // of the section
 	short bool
+	wide  bool // a number of more than 64 bits was met; whoever cares clears it
 	err   error
 }
 
@@ -203,9 +204,11 @@ func (r *reader) uleb() uint64 {
 		if p == nil {
 			return 0
 		}
+		bits := uint64(p[0] & 0x7f)
 		if shift < 64 {
-			v |= uint64(p[0]&0x7f) << shift
+			v |= bits << shift
 		}
+		r.wide = r.wide || bits != 0 && (shift > 63 || shift == 63 && bits > 1)
 		if p[0] < 0x80 {
 			return v
 		}

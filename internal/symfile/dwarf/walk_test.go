@@ -139,6 +139,12 @@ func TestAbbreviations(t *testing.T) {
 		{"cut", []byte{1, 0x11, 0, 3}, "damaged the end of the section inside a declaration"},
 		{"children flag", declare(1, 0x11, 7), "damaged a children flag of 7"},
 		{"unknown form", append(declare(1, 0x11, 0, 3, 0x7f), 0), "unjudged of form 0x7f"},
+		{"no form", slices.Concat(declare(1, 0x11, 0), declare(2, 0x34, 0, 3, 0), []byte{0}), "damaged attribute 0x3 of form 0x0"},
+		{"no attribute", slices.Concat(declare(1, 0x11, 0), declare(2, 0x34, 0, 0, 8), []byte{0}), "damaged attribute 0x0 of form 0x8"},
+		{"no tag", slices.Concat(declare(1, 0x11, 0), declare(2, 0, 0), []byte{0}), "damaged a tag of 0"},
+		{"constant of -1 in ten bytes", slices.Concat([]byte{1, 0x11, 0, 3, 0x21}, bytes.Repeat([]byte{0xff}, 9), []byte{0x7f, 0, 0}, declare(2, 0x34, 0), []byte{0}), "ok"},
+		{"code in ten bytes", slices.Concat(declare(1, 0x11, 0), []byte{0x82, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0}, declare(2, 0x34, 0)[1:], []byte{0}), "ok"},
+		{"wide code", slices.Concat(declare(1, 0x11, 0), bytes.Repeat([]byte{0xff}, 9), []byte{0x02}, declare(2, 0x34, 0)[1:], []byte{0}), "damaged a number of more than 64 bits"},
 	} {
 		got, err := dwarf.Walk(file(unit4(1), tt.abbrev), "")
 		expect(t, tt.name, outcome(got, err), tt.want)

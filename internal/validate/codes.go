@@ -44,6 +44,7 @@ var Codes = []Code{
 	{"PE-EMBED", catalog.Error, "the embedded portable PDB is damaged", "Rebuild with DebugType=embedded; obfuscators must rewrite it"},
 	{"PE-SYMS", catalog.Error, "the symbol table of an image is damaged", "Debuggers find neither its symbols nor, by their long names, its sections: copy it again from the link step"},
 	{"PE-UNWIND", catalog.Warning, "the unwind table of an image is damaged", "Stacks cannot be walked through its functions: copy it again from the link step"},
+	{"PE-TABLES", catalog.Error, "the exports, imports or load configuration of an image are damaged", "Neither Windows nor a debugger gets along with it: copy it again from the link step"},
 	{"PE-CLR", catalog.Error, "the metadata of a managed image is damaged", "Debuggers find no names and types in it: copy it again from the build output, or rebuild it"},
 	{"PE-OVERLAY", catalog.Info, "an image has data after its sections", "Installers and self-extractors have that; a debugger does not read it"},
 	{"PE-DWARF", catalog.Error, "DWARF data of an image is unreadable", "Rebuild; a tool that rewrote the file damaged it"},

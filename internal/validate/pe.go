@@ -141,6 +141,10 @@ func (s *subject) checkPEDebug(f *pe.File, facts *peFacts) (repro bool) {
 		case pe.DebugEmbeddedPDB:
 			facts.embedded = true
 			embedded = append(embedded, e)
+		default:
+			if e.Size > 0 && e.RVA >= f.SizeOfImage {
+				s.add("PE-RSDS", e.Off, "debug entry of type %d at %#x: found its data at RVA %#x, wanted it below SizeOfImage %#x", e.Type, e.Off, e.RVA, f.SizeOfImage)
+			}
 		}
 	}
 	for _, e := range embedded {

@@ -50,6 +50,9 @@ func (s *subject) checkPETables(f *pe.File) {
 		s.damagedAs(sev, "PE-SYMS", f.CheckSymbols())
 	}
 	s.damaged("PE-UNWIND", f.CheckUnwind())
+	if !s.failed() { // what is cut or out of place explains the rest
+		s.damaged("PE-TABLES", f.CheckTables())
+	}
 }
 
 // checkPEManaged wants the metadata of a managed image to be there: debuggers take

@@ -106,6 +106,8 @@ func TestRecords(t *testing.T) {
 		{"info", "INFO URL https://example.org/a b\n", 0},
 		{"unknown", "SOMETHING 1 2 3\n", 0},
 		{"empty line", "\n", 0},
+		{"carriage returns at the end", "PUBLIC 10 0 f\r\r\n", 0},
+		{"carriage return inside", "PUBLIC 10 0 f\r\x02PUBLIC 18 0 g\r\n", 5},
 		{"complete line record without end", "10 5 1 0", 0},
 		{"func without name", "FUNC 10 5 0\n", 5},
 		{"func with a blank name", "FUNC 10 5 0  \n", 5},

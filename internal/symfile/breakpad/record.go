@@ -36,6 +36,9 @@ func (s *scanner) record(line []byte) {
 	case bytes.IndexByte(line, 0) >= 0:
 		s.bad(line, "text without NUL bytes")
 		return
+	case bytes.IndexByte(bytes.TrimRight(line, "\r"), '\r') >= 0: // where Breakpad begins another line
+		s.bad(line, "a carriage return before a line end only")
+		return
 	case s.open && !numeric(line):
 		s.bad(line, "a line end: the file was cut")
 		return

@@ -33,13 +33,17 @@ var (
 	ErrCLR      = errors.New("damaged managed header")
 	ErrSymbols  = errors.New("damaged symbol table")
 	ErrUnwind   = errors.New("damaged unwind table")
+	ErrTables   = errors.New("damaged table of the loader")
 )
 
 // Indexes into File.Dirs.
 const (
+	DirExport      = 0
+	DirImport      = 1
 	DirException   = 3 // .pdata: how to unwind
 	DirCertificate = 4 // its address is a file offset
 	DirDebug       = 6
+	DirLoadConfig  = 10
 	DirCLR         = 14
 )
 
@@ -81,6 +85,7 @@ type File struct {
 	Timestamp       uint32
 	Characteristics uint16
 	PE32Plus        bool
+	ImageBase       uint64
 	SizeOfImage     uint32
 	SizeOfHeaders   uint32
 	CheckSum        uint32
@@ -176,6 +181,10 @@ func (f *File) readOptional(n int64) error {
 	}
 	if len(b) < dirs+4 {
 		return bad(f.HeaderOff+20, "size of the optional header", fmt.Sprint(n), fmt.Sprintf("at least %d", dirs+4))
+	}
+	f.ImageBase = uint64(le.Uint32(b[28:]))
+	if f.PE32Plus {
+		f.ImageBase = le.Uint64(b[24:])
 	}
 	f.SizeOfImage = le.Uint32(b[56:])
 	f.SizeOfHeaders = le.Uint32(b[60:])

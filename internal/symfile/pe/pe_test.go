@@ -328,6 +328,7 @@ func TestComputeCheckSum(t *testing.T) {
 func FuzzOpen(f *testing.F) {
 	f.Add(symfiletest.PE{Records: []symfiletest.CodeView{{GUID: guid, Age: 1, Path: "a.pdb"}}, Repro: true}.Bytes())
 	f.Add(symfiletest.PE{PE32: true, Machine: 0x14c, ILOnly: true, Embedded: []byte("x"), Checksum: make([]byte, 32)}.Bytes())
+	f.Add(withTables())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p, err := pe.Open(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
@@ -337,6 +338,7 @@ func FuzzOpen(f *testing.F) {
 		p.Certificate()
 		p.HasDWARF()
 		p.DebugLink()
+		p.CheckTables()
 		if _, err := p.ComputeCheckSum(); err != nil {
 			t.Errorf("ComputeCheckSum: %v", err)
 		}

@@ -38,6 +38,7 @@ func checkWasm(s *subject) {
 		s.damaged("WASM-HDR", err)
 		return
 	}
+	s.damaged("WASM-HDR", m.Check())
 	switch {
 	case m.BuildIDNote != nil:
 		s.damaged("WASM-NOID", m.BuildIDNote)

@@ -1,9 +1,9 @@
 // Package wasm reads what a symbol server must know of a WebAssembly module: its
 // build id and which custom sections with debug information it has.
 //
-// It walks the section headers and reads no more than names and the build id;
-// package dwarf reads what the debug sections hold. It judges nothing. Functions are
-// safe for concurrent use.
+// Parse walks the section headers and reads no more than names and the build id; Check
+// reads the lists that every module has to have right, and package dwarf what the debug
+// sections hold. It judges nothing. Functions are safe for concurrent use.
 //
 // Sources: WebAssembly Core Specification 1.0, section 5.5 (modules) and 5.2.2
 // (LEB128); Tool Conventions, "Build ID" and "External DWARF".
@@ -44,6 +44,7 @@ type Module struct {
 
 	r     io.ReaderAt
 	debug []debugSection
+	known []knownSection // in the order of the file
 }
 
 // A debugSection is a custom section whose name starts with .debug_.
@@ -115,6 +116,9 @@ func (m *Module) section(r io.ReaderAt, off, size int64) (int64, error) {
 	}
 	next := body + int64(length)
 	if id != 0 {
+		if len(m.known) < maxKnown {
+			m.known = append(m.known, knownSection{id, body, next})
+		}
 		return next, nil
 	}
 	b = b[1+n:]

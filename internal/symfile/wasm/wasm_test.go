@@ -111,6 +111,9 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
+		if err := m.Check(); err != nil && !errors.Is(err, wasm.ErrHeader) {
+			t.Fatalf("error %v does not wrap ErrHeader", err)
+		}
 		for _, id := range m.BuildIDs {
 			if len(id) == 0 || len(id) > len(b) {
 				t.Fatalf("build id of %d bytes from %d", len(id), len(b))

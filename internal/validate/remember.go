@@ -134,6 +134,7 @@ func reopen[T any](ctx context.Context, f File, look func(in *input) (T, error))
 	}
 	defer r.Close()
 	in := newInput(ctx, r, f.Size)
+	defer in.release()
 	if facts, err = look(in); err == nil {
 		err = in.failure()
 	}

@@ -103,6 +103,7 @@ func checkFile(ctx context.Context, f File) (s *subject, err error) {
 	}
 	defer r.Close()
 	s.in = newInput(ctx, r, f.Size)
+	defer s.in.release()
 	if s.Identity, err = identify(s.in, s.name); err != nil {
 		return nil, fmt.Errorf("check %q: %w", f.Path, err)
 	}

@@ -293,6 +293,7 @@ func FuzzWalk(f *testing.F) {
 	f.Add(unit4(2, 3, 0), plain, []byte{0}, byte(0))
 	f.Add(unit5(4, make([]byte, 8), 1), append(declare(1, 0x11, 0, 0x10, 0x17, 3, 0x16), 0), line5, byte(1))
 	f.Add(slices.Concat(unit4(1, 0, 0, 0, 0), make([]byte, 5)), append(declare(1, 0x11, 0, 0x10, 0x17), 0), line4, byte(3))
+	f.Add(unit4([]byte("\x01m.c\x00\x00\x00\x00\x00/s\x00")...), append(declare(1, 0x11, 0, 3, 8, 0x10, 0x17, 0x1b, 8), 0), line5, byte(0))
 	f.Fuzz(func(t *testing.T, info, abbrev, line []byte, how byte) {
 		s := file(info, abbrev).with("line", line).with("line.dwo", line).with("types", info).with("cu_index", line).with("tu_index", abbrev).
 			with("info.dwo", info).with("abbrev.dwo", abbrev).with("aranges", line).with("names", abbrev).with("rnglists", line).with("loclists", info).with("str_offsets", line)
@@ -311,5 +312,8 @@ func FuzzWalk(f *testing.F) {
 		}
 		dwarf.Look(s)
 		dwarf.PackageIDs(s)
+		if err := dwarf.SourceFiles(s, func(dwarf.SourceFile) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
 	})
 }

@@ -21,6 +21,7 @@ const (
 	KindBreakpad Kind = 5 // id: as KindPDB; name is the debug file
 	KindWasm     Kind = 6 // id: build id in its own length; named
 	KindStore    Kind = 7 // id: the middle part of a lookup path, folded; named
+	KindSource   Kind = 8 // id: as KindBuildID, or empty, see SourceKey; name is a path, case kept
 )
 
 // An Artifact says which of the files that share an id is meant. The values are
@@ -32,6 +33,7 @@ const (
 	Executable Artifact = 1 // the image that is loaded and run
 	Debuginfo  Artifact = 2 // debug information of the image
 	SymText    Artifact = 3 // Breakpad text
+	Source     Artifact = 4 // a source file
 )
 
 // PortableAge stands in the age of a portable PDB's key.
@@ -47,7 +49,7 @@ type Key struct {
 }
 
 // An IndexKey is the stored form of a Key, version 1: kind byte, id bytes,
-// artifact byte, name folded in ASCII A-Z. Names hold no byte below 0x20 and
+// artifact byte, name folded in ASCII A-Z unless it is a path of sources. Names hold no byte below 0x20 and
 // artifacts are below 0x20, so no two keys share an encoding.
 type IndexKey string
 
@@ -138,8 +140,11 @@ func (k Key) AppendIndex(b []byte) []byte {
 	b = append(b, byte(k.Kind))
 	b = append(b, k.ID...)
 	b = append(b, byte(k.Artifact))
-	if k.Kind == KindBuildID || k.Kind == KindMachO {
+	switch k.Kind {
+	case KindBuildID, KindMachO:
 		return b
+	case KindSource:
+		return append(b, k.Name...)
 	}
 	return appendFold(b, k.Name)
 }
@@ -161,23 +166,30 @@ func ParseIndexKey(x IndexKey) (Key, error) {
 // known and the name can stand in a lookup path.
 func (k Key) Valid() error {
 	switch {
-	case k.Artifact < Executable || k.Artifact > SymText:
-		return fmt.Errorf("key artifact %d: unknown: %w", k.Artifact, ErrBadID)
+	case k.Artifact < Executable || k.Artifact > Source || (k.Artifact == Source) != (k.Kind == KindSource):
+		return fmt.Errorf("key artifact %d of kind %d: unknown: %w", k.Artifact, k.Kind, ErrBadID)
+	case k.Kind == KindSource:
+		if err := CheckSource(k.Name); err != nil {
+			return err
+		}
 	case k.Kind == KindBuildID || k.Kind == KindMachO:
 	default:
 		if err := CheckName(k.Name); err != nil {
 			return err
 		}
 	}
-	if k.Kind == KindStore {
+	switch {
+	case k.Kind == KindStore:
 		return validStoreID(k.ID)
+	case k.Kind == KindSource && k.ID == "":
+		return nil
 	}
 	want := map[Kind]int{KindPE: 8, KindPDB: 20, KindMachO: 16, KindBreakpad: 20}
 	n, fixed := want[k.Kind]
 	switch {
 	case fixed && len(k.ID) == n:
 		return nil
-	case !fixed && (k.Kind == KindBuildID || k.Kind == KindWasm) && len(k.ID) >= 1 && len(k.ID) <= 256:
+	case !fixed && (k.Kind == KindBuildID || k.Kind == KindWasm || k.Kind == KindSource) && len(k.ID) >= 1 && len(k.ID) <= 256:
 		return nil
 	}
 	return fmt.Errorf("key of kind %d: id of %d bytes: %w", k.Kind, len(k.ID), ErrBadID)
@@ -200,7 +212,8 @@ func validStoreID(id string) error {
 }
 
 // Paths returns the lookup paths a debugger may send for the key, in canonical
-// case, without a leading slash. The first is the one to show a person.
+// case, without a leading slash. The first is the one to show a person. A source of
+// every program of its package has none.
 func (k Key) Paths() []string {
 	hexID := hex.EncodeToString([]byte(k.ID))
 	switch k.Kind {
@@ -227,6 +240,10 @@ func (k Key) Paths() []string {
 		return []string{k.Name + "/" + hexID + "/" + k.Name}
 	case KindStore:
 		return []string{k.Name + "/" + k.ID + "/" + k.Name}
+	case KindSource:
+		if k.ID != "" {
+			return []string{"buildid/" + hexID + "/source" + sourcePath(k.Name)}
+		}
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ type Lookup struct {
 	Packed  bool   // the cabinet is asked for: the last letter was replaced by _
 	Leaf    string // last path element as asked, unfolded; empty for build-id routes
 	Section string // the named ELF section of Keys is asked for
-	Source  string // the source file of Keys is asked for, with its leading slash
+	Source  string // a source file is asked for, by this path of CleanSource
 }
 
 // ParseLookup parses the path of a request, percent-encoded as on the wire, with
@@ -30,6 +30,9 @@ type Lookup struct {
 // section/NAME,source/PATH} (debuginfod).
 func ParseLookup(path string) (Lookup, error) {
 	dec, err := url.PathUnescape(path)
+	if err != nil && strings.Contains(path, "/source/") {
+		dec, err = path, nil // LLVM escapes nothing
+	}
 	if err != nil || len(dec) > 4096 || strings.IndexByte(dec, 0) >= 0 {
 		return Lookup{}, fmt.Errorf("path %q: bad escape, NUL byte or too long: %w", clip(path), ErrNotKey)
 	}
@@ -89,8 +92,7 @@ func parseBuildIDRoute(rest string) (Lookup, error) {
 		artifacts = []Artifact{Debuginfo, Executable}
 		l.Section = arg
 	case verb == "source" && arg != "":
-		artifacts = []Artifact{Debuginfo, Executable}
-		l.Source = "/" + strings.TrimLeft(arg, "/")
+		return sourceLookup(ids, CleanSource(arg))
 	default:
 		return Lookup{}, fmt.Errorf("build-id route %q: unknown artifact: %w", clip(what), ErrNotKey)
 	}
@@ -98,6 +100,17 @@ func parseBuildIDRoute(rest string) (Lookup, error) {
 		for _, id := range ids {
 			l.Keys = append(l.Keys, BuildIDKey(id, a, ""))
 		}
+	}
+	return l, nil
+}
+
+func sourceLookup(ids []BuildID, path string) (Lookup, error) {
+	if err := CheckSource(path); err != nil {
+		return Lookup{}, fmt.Errorf("%w: %w", err, ErrNotKey)
+	}
+	l := Lookup{Source: path}
+	for _, id := range ids {
+		l.Keys = append(l.Keys, SourceKey(id, path))
 	}
 	return l, nil
 }

@@ -213,7 +213,11 @@ func TestParseLookupForms(t *testing.T) {
 		{"foo.pdb/" + sig + "1/foo.sy_", true, "foo.sy_", "", ""},
 		{"/c%3A%5Ctest_app.pdb/" + sig + "1/c%3A%5Ctest_app.sym", false, "test_app.sym", "", ""},
 		{"buildid/" + id + "/section/.debug_line", false, "", ".debug_line", ""},
-		{"buildid/" + id + "/source//usr/../src/a%20b.c", false, "", "", "/usr/../src/a b.c"},
+		{"buildid/" + id + "/source//usr/../src/a%20b.c", false, "", "", "/src/a b.c"},
+		{"buildid/" + id + "/source/usr/src/A.c", false, "", "", "/usr/src/A.c"},
+		{"/buildid/" + id + "/source%2Fw%2F.%2Fa%2B+%25.c/", false, "", "", "/w/a++%.c"},
+		{"buildid/" + id + "/source/w/100%.c", false, "", "", "/w/100%.c"},
+		{"buildid/" + id + "/source/C:%5Cw%5Ca.c", false, "", "", "/C:/w/a.c"},
 		{"buildid/" + strings.ToUpper(id) + "/debuginfo/", false, "", "", ""},
 	} {
 		l, err := symid.ParseLookup(tt.path)
@@ -228,6 +232,7 @@ func TestParseLookupMisses(t *testing.T) {
 		"", "/", "index2.txt", "pingme.txt", "foo.pdb", "foo.pdb/" + sig + "1/file.ptr", "foo.pdb/" + sig + "1/bar.pdb",
 		"../../etc/passwd", "foo/../foo", "%2e%2e/" + sig + "1/%2e%2e", "foo.pdb/xyz/foo.pdb", "foo\x01/" + sig + "1/foo\x01",
 		"buildid/zz00/debuginfo", "buildid/abc/debuginfo", "buildid//debuginfo", "buildid/abcd/bogus", "buildid/abcd/section/",
+		"buildid/abcd/source", "buildid/abcd/source/", "buildid/abcd/source//..", "buildid/abcd/source/a%0Ab", "buildid/abcd/source/" + strings.Repeat("a", 2048),
 		"buildid/" + strings.Repeat("ab", 65) + "/debuginfo", "%zz", "a%00b/" + sig + "1/a%00b", strings.Repeat("a/", 3000),
 	} {
 		if l, err := symid.ParseLookup(path); !errors.Is(err, symid.ErrNotKey) {

@@ -36,6 +36,10 @@ func (n *Node) OpenPackage(ctx context.Context, r api.OpenRequest) (api.OpenResp
 	if err := validate.CheckPolicy(policy); err != nil {
 		return api.OpenResponse{}, err
 	}
+	if level := n.fsm.FeatureLevel(); r.Sources && level < raftfsm.FeatureKnow {
+		return api.OpenResponse{}, fmt.Errorf("package with sources: needs feature level %d, the cluster is at %d; "+
+			"run symkeep cluster feature raise once every member runs the new version, or push without --sources: %w", raftfsm.FeatureKnow, level, catalog.ErrConflict)
+	}
 	var p catalog.Package
 	res, err := n.proposeForAgent(ctx, raftfsm.OpenPackage{
 		ID: newPackageID(fault.Now()), IdempotencyKey: r.IdempotencyKey,
@@ -56,7 +60,7 @@ func (n *Node) OpenPackage(ctx context.Context, r api.OpenRequest) (api.OpenResp
 		return api.OpenResponse{}, fmt.Errorf("idempotency key %q is that of package %s, of which the policy is %q; this push says %q: use a new key per push: %w",
 			r.IdempotencyKey, p.ID, has, policy, catalog.ErrConflict)
 	}
-	return api.OpenResponse{Package: p.ID, State: p.State, ClusterID: n.ClusterID(), Index: res.Index, Policy: p.Policy}, nil
+	return api.OpenResponse{Package: p.ID, State: p.State, ClusterID: n.ClusterID(), Index: res.Index, Policy: p.Policy, Sources: r.Sources}, nil
 }
 
 // AddFiles lists files of an open package, and returns which blobs are to be
@@ -85,7 +89,7 @@ func (n *Node) AddFiles(ctx context.Context, id catalog.PackageID, r api.AddFile
 		return nil
 	}
 	for _, f := range r.Files {
-		if size += len(f.Path) + 160; size > raftfsm.MaxCommandBytes/2 { // JSON may escape a path
+		if size += len(f.Path) + len(f.Source) + 160; size > raftfsm.MaxCommandBytes/2 { // JSON may escape a path
 			if err := flush(); err != nil {
 				return out, err
 			}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"symkeep/internal/catalog"
+	"symkeep/internal/symid"
 )
 
 func (c DeletePackage) apply(s *state) (any, error) {
@@ -91,6 +92,9 @@ func (s *state) contradicted(id catalog.PackageID) error {
 			continue
 		}
 		for _, key := range f.Report.Keys {
+			if key.Key.Kind == symid.KindSource {
+				continue // no other package has it
+			}
 			for _, d := range s.otherBytes(key.Key.Index(), key.Rank, f.digest) {
 				if other, ok := s.goodOwner(key.Key.Index(), key.Rank, d); ok {
 					return fmt.Errorf("package %s: %q has sha256 %s under key %s, package %s, which is good, has sha256 %s; delete package %s first: %w",

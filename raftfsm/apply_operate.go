@@ -12,8 +12,8 @@ import (
 // featureOperate is the feature level of layouts, alarms and live settings.
 const featureOperate = 2
 
-// FeatureKnow is the feature level of qualities, of keys of kind KindStore, of the
-// index of names and of policies.
+// FeatureKnow is the feature level of qualities, of keys of kind KindStore, of source
+// files, of the index of names and of policies.
 const FeatureKnow = 3
 
 // Requires returns the lowest feature level at which a cluster takes a command.
@@ -36,6 +36,10 @@ func Requires(c Command) int {
 		}
 	case OpenPackage:
 		return requiredByPolicy(c.Policy)
+	case AddFiles:
+		if slices.ContainsFunc(c.Files, func(f FileEntry) bool { return f.Source != "" }) {
+			return FeatureKnow
+		}
 	case AddFindings:
 		return requiredByFindings(c.Findings)
 	case RecordVerdict:

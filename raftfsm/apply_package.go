@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"symkeep/internal/catalog"
+	"symkeep/internal/symid"
 )
 
 func (c OpenPackage) apply(s *state) (any, error) {
@@ -138,7 +139,7 @@ func (c AddFiles) apply(s *state) (any, error) {
 		if no < r.Files {
 			lacking = s.lacking(f.SHA256)
 		} else {
-			s.putFile(c.Package, no, &fileRow{digest: f.SHA256, size: f.Size, fileFacts: fileFacts{Path: f.Path}})
+			s.putFile(c.Package, no, &fileRow{digest: f.SHA256, size: f.Size, fileFacts: fileFacts{Path: f.Path, Source: f.Source}})
 			s.put(bucketRefs, refKey(f.SHA256, c.Package, no), nil)
 			lacking = s.reference(f.SHA256, f.Size)
 			r.Bytes += f.Size
@@ -168,7 +169,7 @@ func (c AddFiles) check(s *state, r *packageRow) error {
 		}
 		if no := c.First + i; no < r.Files {
 			old := fileByNo(s.tx, c.Package, no)
-			if old.digest != f.SHA256 || old.size != f.Size || old.Path != f.Path {
+			if old.digest != f.SHA256 || old.size != f.Size || old.Path != f.Path || old.Source != f.Source {
 				return fmt.Errorf("package %s: file %d is %q, sha256 %s; this chunk says %q, sha256 %s: %w",
 					c.Package, no, old.Path, old.digest, f.Path, f.SHA256, catalog.ErrConflict)
 			}
@@ -180,6 +181,11 @@ func (c AddFiles) check(s *state, r *packageRow) error {
 func (c AddFiles) checkFile(s *state, no int, f FileEntry) error {
 	if err := catalog.CheckPath(f.Path); err != nil {
 		return fmt.Errorf("package %s: file %d: %v: %w", c.Package, no, err, catalog.ErrInvalid)
+	}
+	if f.Source != "" {
+		if err := symid.CheckSource(f.Source); err != nil {
+			return fmt.Errorf("package %s: file %d %q: %v: %w", c.Package, no, f.Path, err, catalog.ErrInvalid)
+		}
 	}
 	if f.SHA256.IsZero() || f.Size < 0 || f.Size > catalog.MaxFileBytes {
 		return fmt.Errorf("package %s: file %d %q: sha256 %s, %d bytes, wanted a digest and 0 to %d bytes: %w",

@@ -120,7 +120,7 @@ func (s *state) dropKeys(id catalog.PackageID, no int, f *fileRow) int {
 		return 0
 	}
 	for _, k := range f.Report.Keys {
-		s.deleteCandidate(candidateKey{k.Rank, f.digest, id, no}.encode(k.Key.Index()))
+		s.deleteCandidate(candidateKey{k.Rank, f.digest, id, no}.encode(storedKey(id, k.Key)))
 	}
 	return len(f.Report.Keys)
 }

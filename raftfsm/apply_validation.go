@@ -129,7 +129,7 @@ func checkReport(r *packageRow, rep catalog.FileReport) error {
 	}
 	seen := map[symid.IndexKey]bool{}
 	for _, k := range rep.Keys {
-		if err := k.Key.Valid(); err != nil || k.Rank < 0 || k.Rank > MaxRank || seen[k.Key.Index()] {
+		if err := k.Key.Valid(); err != nil || k.Key.Kind == symid.KindSource && k.Key.ID != "" || k.Rank < 0 || k.Rank > MaxRank || seen[k.Key.Index()] {
 			return fmt.Errorf("package %s: file %d: key %v with rank %d: malformed, listed twice, or rank not in 0 to %d: %w",
 				r.ID, rep.No, k.Key.Paths(), k.Rank, MaxRank, catalog.ErrInvalid)
 		}
@@ -161,9 +161,11 @@ func (s *state) putReport(r *packageRow, rep *catalog.FileReport, rivals []catal
 	s.putFile(r.ID, rep.No, f)
 	value := candidateValue(f.Token, symid.BaseName(f.Path))
 	for _, k := range rep.Keys {
-		key := k.Key.Index()
+		key := storedKey(r.ID, k.Key)
 		c := candidateKey{k.Rank, f.digest, r.ID, rep.No}
-		s.suspect(c, key, rivals)
+		if k.Key.Kind != symid.KindSource { // no other package has it
+			s.suspect(c, key, rivals)
+		}
 		if len(k.Key.OwnKeys()) > 0 {
 			s.put(bucketSuspects, suspectKey(c.pkg, c.no, c.rank, key), nil)
 		}

@@ -39,6 +39,7 @@ type FileEntry struct {
 	Path   string         `json:"path"`
 	Size   int64          `json:"size"`
 	SHA256 catalog.Digest `json:"sha256"`
+	Source string         `json:"source,omitempty"` // of a source file: its path in debug information, of symid.CleanSource; level 3
 }
 
 // AddFilesValue answers AddFiles.

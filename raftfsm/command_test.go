@@ -68,6 +68,7 @@ var samplesKnow = []raftfsm.Command{
 	raftfsm.PutSettings{Settings: catalog.Settings{Replicas: 2, Policy: &lax}},
 	raftfsm.ChangeSettings{Policy: &lax},
 	raftfsm.OpenPackage{ID: pkg(1), IdempotencyKey: "push-1", Product: "app", Version: "1.1", LeaseMillis: 3_600_000, At: at, Policy: &lax},
+	raftfsm.AddFiles{Package: pkg(1), First: 2, Files: []raftfsm.FileEntry{{Path: ".source/w/a.c", Size: 1001, SHA256: dig(1), Source: "/w/a.c"}}},
 	raftfsm.AddKeys{Package: pkg(1), Token: 42, Reports: []catalog.FileReport{{No: 1, Kind: catalog.KindPDB, Quality: catalog.Qualities,
 		Keys: []catalog.RankedKey{{Key: symid.StoreKey("dac.dll", "5e67ab1c7f000"), Rank: 3}}}}},
 	raftfsm.AddFindings{Package: pkg(1), Token: 42, File: 1, Findings: weighed},

@@ -265,7 +265,7 @@ func (c *checker) candidates() {
 		row, key := decodeCandidate(k, n), symid.IndexKey(k[2:n])
 		f := fileByNo(c.tx, row.pkg, row.no)
 		if f == nil || f.released || f.digest != row.digest || f.Report == nil ||
-			!slices.ContainsFunc(f.Report.Keys, func(r catalog.RankedKey) bool { return r.Key.Index() == key && r.Rank == row.rank }) {
+			!slices.ContainsFunc(f.Report.Keys, func(r catalog.RankedKey) bool { return storedKey(row.pkg, r.Key) == key && r.Rank == row.rank }) {
 			c.fail("candidate %+v of key %q: no file reports it", owner{row.pkg, row.no}, key)
 		}
 		for _, found := range lookup(c.tx, key) {

@@ -23,7 +23,8 @@ type fileRow struct {
 // fileFacts is the JSON part of a file row.
 type fileFacts struct {
 	Path   string              `json:"path"`
-	Token  uint64              `json:"token,omitempty"` // claim under which Report was written
+	Source string              `json:"source,omitempty"` // as in FileEntry; level 3
+	Token  uint64              `json:"token,omitempty"`  // claim under which Report was written
 	Report *catalog.FileReport `json:"report,omitempty"`
 }
 
@@ -63,7 +64,7 @@ func decodeFile(v []byte) *fileRow {
 
 // file turns row no into the catalog's noun, without findings.
 func (r *fileRow) file(no int) catalog.File {
-	f := catalog.File{No: no, Path: r.Path, Size: r.size, SHA256: r.digest}
+	f := catalog.File{No: no, Path: r.Path, Source: r.Source, Size: r.size, SHA256: r.digest}
 	if r.Report != nil {
 		f.Kind, f.Arch, f.IDs = r.Report.Kind, r.Report.Arch, r.Report.IDs
 		f.Quality = r.Report.Quality

@@ -73,9 +73,10 @@ type naming struct {
 }
 
 // named reports whether the candidate row with key k is one that the index of names
-// counts. It is a function of the catalog alone.
+// counts. It is a function of the catalog alone. Nobody looks for a source file without
+// the build id of its program.
 func (s *state) named(k []byte) bool {
-	return s.head.Feature >= FeatureKnow && (s.head.Naming == nil || bytes.Compare(k, s.head.Naming.After) <= 0)
+	return s.head.Feature >= FeatureKnow && !ofSource(k) && (s.head.Naming == nil || bytes.Compare(k, s.head.Naming.After) <= 0)
 }
 
 // putCandidate writes a candidate row that is not there yet.
@@ -140,7 +141,9 @@ func (s *state) moreNames() {
 	k, v := c.Seek(append(bytes.Clone(s.head.Naming.After), 0))
 	last, left := []byte(nil), nameStep
 	for ; k != nil && left > 0; k, v = c.Next() { // the cursor's bucket is not written
-		s.countName(nameOf(k, v), 1)
+		if !ofSource(k) {
+			s.countName(nameOf(k, v), 1)
+		}
 		last = bytes.Clone(k)
 		left--
 	}

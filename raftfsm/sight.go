@@ -154,6 +154,9 @@ const fewRows = 16
 
 // first returns the candidate to serve for a key.
 func (s *seeker) first(v *sight, key symid.Key) (best catalog.Candidate, found bool) {
+	if key.Kind == symid.KindSource {
+		return firstOfMany(v, key.Index())
+	}
 	s.prefix = key.AppendIndex(append(s.prefix[:0], 0, 0))
 	n := len(s.prefix)
 	binary.BigEndian.PutUint16(s.prefix, uint16(n-2))

@@ -34,7 +34,15 @@ func (f *FSM) Lookup(key symid.IndexKey) ([]catalog.Candidate, error) {
 	return found, err
 }
 
-func lookup(tx *bolt.Tx, key symid.IndexKey) (found []catalog.Candidate) {
+func lookup(tx *bolt.Tx, key symid.IndexKey) []catalog.Candidate {
+	if symid.Kind(key[0]) == symid.KindSource {
+		return lookupSource(tx, key)
+	}
+	return lookupRows(tx, key)
+}
+
+// lookupRows is lookup for a key as it is stored.
+func lookupRows(tx *bolt.Tx, key symid.IndexKey) (found []catalog.Candidate) {
 	prefix := keyPrefix(key)
 	c := tx.Bucket(bucketCandidates).Cursor()
 	var digest catalog.Digest

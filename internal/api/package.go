@@ -15,7 +15,8 @@ type OpenRequest struct {
 	Version        string            `json:"version"`
 	Labels         map[string]string `json:"labels,omitempty"`
 	Comment        string            `json:"comment,omitempty"`
-	Policy         *catalog.Policy   `json:"policy,omitempty"` // how to weigh findings; nil as everybody's
+	Policy         *catalog.Policy   `json:"policy,omitempty"`  // how to weigh findings; nil as everybody's
+	Sources        bool              `json:"sources,omitempty"` // some files will be source files; refused where the cluster cannot keep those
 }
 
 // OpenResponse answers an OpenRequest.
@@ -24,7 +25,8 @@ type OpenResponse struct {
 	State     catalog.State     `json:"state"`
 	ClusterID catalog.ClusterID `json:"cluster_id"`
 	Index     uint64            `json:"index"`
-	Policy    *catalog.Policy   `json:"policy,omitempty"` // that the package has; a former version knows none
+	Policy    *catalog.Policy   `json:"policy,omitempty"`  // that the package has; a former version knows none
+	Sources   bool              `json:"sources,omitempty"` // as asked; a former version would take source files for damaged symbol files
 }
 
 // A FileEntry announces one file.
@@ -32,6 +34,7 @@ type FileEntry struct {
 	Path   string         `json:"path"`
 	Size   int64          `json:"size"`
 	SHA256 catalog.Digest `json:"sha256"`
+	Source string         `json:"source,omitempty"` // of a source file: its path in debug information, of symid.CleanSource
 }
 
 // AddFilesRequest is POST /api/v1/packages/ID/files: the files numbered from

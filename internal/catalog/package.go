@@ -102,8 +102,9 @@ type Claim struct {
 
 // A File is one member of a package.
 type File struct {
-	No       int         `json:"no"`   // position in the package, from 0
-	Path     string      `json:"path"` // slash-separated, relative, checked by CheckPath
+	No       int         `json:"no"`               // position in the package, from 0
+	Path     string      `json:"path"`             // slash-separated, relative, checked by CheckPath
+	Source   string      `json:"source,omitempty"` // of a source file: its path in debug information, of symid.CleanSource
 	Size     int64       `json:"size"`
 	SHA256   Digest      `json:"sha256"` // names the blob
 	Kind     FileKind    `json:"kind,omitempty"`

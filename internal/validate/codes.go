@@ -31,6 +31,8 @@ var Codes = []Code{
 	{"GEN-CORE", catalog.Error, "the file is a crash dump", "Symbols belong here, dumps do not: remove it"},
 	{"GEN-SIZE", catalog.Warning, "the file is larger than some debuggers can load", "32-bit and older debuggers cannot load it: use /OPT:REF, split the debug data, or strip types"},
 	{"GEN-INDEX", catalog.Error, "an entry of symbol_index.json cannot be used", "Write {\"clientKey\": \"name/id/name\", \"blobPath\": \"path from the folder of the index\"} for files of this package"},
+	{"GEN-SOURCE", catalog.Warning, "a source file is not served", "It is kept, and no debugger asks for it under that path: push it once, with the program that was compiled from it"},
+	{"GEN-NOSOURCE", catalog.Info, "source files that debug information names are not in the package", "Push on the machine that compiled them, with --source-root FROM=TO where the compiler knew them under another path"},
 	{"GEN-MORE", catalog.Info, "more findings than are listed", "Repair the listed ones first"},
 
 	{"PE-HDR", catalog.Error, "a PE header is damaged", "Copy the file again from the link step"},

@@ -15,7 +15,7 @@ func checkConflicts(p *pkg) error {
 	seen := map[symid.IndexKey]*answers{}
 	told := map[[2]*subject]bool{}
 	for _, s := range p.subjects {
-		if s.ignored {
+		if s.ignored || s.Source != "" { // copies of a source file are no mistake
 			continue
 		}
 		for _, k := range s.Keys {

@@ -45,5 +45,6 @@ var packageChecks = []func(p *pkg) error{
 	checkELFPairs,
 	checkMachOPairs,
 	checkIndexKeys,
+	checkSources,
 	checkConflicts,
 }

@@ -22,6 +22,7 @@ const (
 	ClassCompressed              // one file inside compression
 	ClassContainer               // an archive of files
 	ClassDisguise                // empty, an LFS pointer or a web page: never what the name says
+	ClassSource                  // a source file that debug information names: nothing in it can be wrong
 	ClassIndex                   // it gives keys to other files of the package: kept, not served
 )
 

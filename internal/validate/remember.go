@@ -68,6 +68,9 @@ var checksVersion = sync.OnceValues(func() (string, error) {
 
 // check is checkFile, or what m remembers of it.
 func check(ctx context.Context, f File, m Memory) (*subject, error) {
+	if f.Source != "" {
+		return sourceSubject(ctx, f)
+	}
 	if m == nil || !f.Explicit || f.Archive != nil || f.SHA256.IsZero() || f.Size < MinRemembered {
 		return checkFile(ctx, f)
 	}

@@ -25,6 +25,7 @@ type ReaderAtCloser interface {
 type File struct {
 	No       int    // position in the package
 	Path     string // slash-separated, relative; the last element decides keys
+	Source   string // of a source file: its path in debug information, of symid.CleanSource; empty for all others
 	Size     int64
 	SHA256   catalog.Digest // of the content; zero if the caller does not know it
 	Explicit bool           // named by a person, not found by a scan; a node sets it for every file
@@ -79,6 +80,9 @@ func Package(ctx context.Context, files []File, opt Options) (Report, error) {
 	}
 	for _, s := range p.subjects {
 		s.weigh(opt.Policy)
+	}
+	for i := range p.found {
+		opt.Policy.Weigh(&p.found[i])
 	}
 	return p.report(), nil
 }
@@ -137,6 +141,13 @@ func runPackageCheck(p *pkg, check func(*pkg) error) (err error) {
 type pkg struct {
 	ctx      context.Context
 	subjects []*subject // in the order given; ignored ones included
+	found    []catalog.Finding
+}
+
+// add reports a hit of code about the package as a whole, as subject.add does.
+func (p *pkg) add(code, format string, args ...any) {
+	c := codeByID[code]
+	p.found = append(p.found, catalog.Finding{Code: c.ID, Severity: c.Severity, Message: fmt.Sprintf(format, args...) + ". " + c.Advice + "."})
 }
 
 // factsOf calls f for every file whose check left facts of type T.
@@ -177,7 +188,10 @@ func (p *pkg) digest(s *subject) (catalog.Digest, error) {
 }
 
 func (p *pkg) report() Report {
-	rep := Report{Verdict: catalog.Good}
+	rep := Report{Verdict: catalog.Good, Findings: p.found}
+	if slices.ContainsFunc(p.found, func(f catalog.Finding) bool { return f.Severity == catalog.Error }) {
+		rep.Verdict = catalog.Failed
+	}
 	for _, s := range p.subjects {
 		fr := catalog.FileReport{No: s.No, Kind: s.Kind, Arch: s.Arch, IDs: s.IDs, Findings: s.findings()}
 		if s.failed() {

@@ -28,6 +28,7 @@ type childFile struct {
 	Policy catalog.Policy `json:"policy,omitzero"`
 	No     int            `json:"no"`
 	Path   string         `json:"path"`
+	Source string         `json:"source,omitempty"` // as in catalog.File
 	Size   int64          `json:"size"`
 	SHA256 catalog.Digest `json:"sha256"`
 	Packed string         `json:"packed"`
@@ -87,7 +88,7 @@ func validateFrom(ctx context.Context, in io.Reader, enc *json.Encoder, w *bufio
 			f.Known = nil
 		}
 		files = append(files, validate.File{
-			No: f.No, Path: f.Path, Size: f.Size, SHA256: f.SHA256, Explicit: true,
+			No: f.No, Path: f.Path, Source: f.Source, Size: f.Size, SHA256: f.SHA256, Explicit: true,
 			Open:  func() (validate.ReaderAtCloser, error) { return verified.open(f) },
 			Prove: func(ctx context.Context) error { return verified.prove(ctx, f) },
 		})

@@ -277,7 +277,7 @@ func (n *Node) childFiles(ctx context.Context, p catalog.Package) (files []child
 				releases = append(releases, rel)
 				paths[f.SHA256] = path
 			}
-			files = append(files, childFile{No: f.No, Path: f.Path, Size: f.Size, SHA256: f.SHA256, Packed: paths[f.SHA256]})
+			files = append(files, childFile{No: f.No, Path: f.Path, Source: f.Source, Size: f.Size, SHA256: f.SHA256, Packed: paths[f.SHA256]})
 		}
 	}
 }

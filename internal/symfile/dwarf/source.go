@@ -32,9 +32,10 @@ type SourceFile struct {
 	MD5  string // of the content, 16 bytes; empty where the line table does not say
 }
 
-// SourceFiles calls visit for the units of a file and for every name of the line tables
-// they have; the same file comes once for each of them. What cannot be read is passed
-// over: Walk says what is wrong with it. The error is visit's, or of a section's reader.
+// SourceFiles calls visit for every name of the line tables that the units of a file
+// have, then for the units themselves; the same file comes once for each of them. What
+// cannot be read is passed over: Walk says what is wrong with it. The error is visit's, or
+// of a section's reader.
 func SourceFiles(f File, visit func(SourceFile) error) error {
 	l := &lister{walker: walker{file: f, order: f.ByteOrder()}, visit: visit, roots: map[rootKey][]rootAttr{}}
 	for _, name := range []string{"str", "line_str", "str_offsets"} {
@@ -48,7 +49,15 @@ func SourceFiles(f File, visit func(SourceFile) error) error {
 			return err
 		}
 	}
-	return l.lines()
+	if err := l.lines(); err != nil {
+		return err
+	}
+	for _, name := range l.own {
+		if err := visit(SourceFile{Path: name}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // A lister walks the roots of units, then the heads of their line tables.
@@ -58,6 +67,7 @@ type lister struct {
 	texts textSections
 	roots map[rootKey][]rootAttr
 	uses  []lineUse
+	own   []string // names of the units
 }
 
 type textSections = map[string]io.ReaderAt
@@ -134,8 +144,7 @@ func (l *lister) units(s Section) error {
 	if l.abbrevs == nil {
 		return nil
 	}
-	var wrong error
-	err := l.through(s, func() error {
+	return l.through(s, func() error {
 		for {
 			more, err := l.padding()
 			if err != nil || !more {
@@ -145,15 +154,12 @@ func (l *lister) units(s Section) error {
 			if err != nil {
 				return err
 			}
-			if wrong = l.root(&u); wrong != nil || !l.in.move(u.end) {
-				return wrong
+			l.root(&u)
+			if !l.in.move(u.end) {
+				return nil
 			}
 		}
 	})
-	if wrong != nil {
-		return wrong
-	}
-	return err
 }
 
 // A root is what the root entry of a unit says.
@@ -171,30 +177,28 @@ type label struct {
 	indexed bool
 }
 
-// root reads the root entry of u and visits the unit's own name.
-func (l *lister) root(u *unit) error {
-	if u.offSize == 0 {
-		return nil
+// root reads the root entry of u.
+func (l *lister) root(u *unit) {
+	if u.offSize == 0 || len(l.own) >= maxUnits {
+		return
 	}
-	attrs := l.rootAttrs(u, l.in.uleb())
 	r := root{base: 2 * uint64(u.offSize)} // past the head of the first contribution
-	for _, a := range attrs {
+	for _, a := range l.rootAttrs(u, l.in.uleb()) {
 		if err := l.rootValue(u, a, &r); err != nil || l.lost || !l.in.ok() {
 			l.lost = false
 			break
 		}
 	}
 	folder := l.label(u, r.base, r.folder)
-	if r.hasLine && len(l.uses) < maxUnits {
-		if n := len(l.uses); n > 0 && l.uses[n-1].folder == folder {
-			folder = l.uses[n-1].folder // one copy
-		}
+	if n := len(l.uses); n > 0 && l.uses[n-1].folder == folder {
+		folder = l.uses[n-1].folder // one copy
+	}
+	if r.hasLine {
 		l.uses = append(l.uses, lineUse{r.line, folder})
 	}
 	if name := l.label(u, r.base, r.name); name != "" {
-		return l.visit(SourceFile{Path: under(folder, name)})
+		l.own = append(l.own, under(folder, name))
 	}
-	return nil
 }
 
 func (l *lister) label(u *unit, base uint64, t label) string {
@@ -321,11 +325,15 @@ func (r *reader) name() string {
 	return ""
 }
 
-// under is name, relative to folder unless it begins at a root of POSIX or of Windows.
+// rooted reports whether a name begins at a root of POSIX or of Windows.
+func rooted(name string) bool {
+	return strings.HasPrefix(name, "/") || strings.HasPrefix(name, `\`) || len(name) > 1 && name[1] == ':'
+}
+
+// under is name, relative to folder unless it is rooted.
 func under(folder, name string) string {
-	rooted := strings.HasPrefix(name, "/") || strings.HasPrefix(name, `\`) || len(name) > 1 && name[1] == ':'
 	switch {
-	case rooted || folder == "":
+	case rooted(name) || folder == "":
 		return name
 	case name == "":
 		return folder

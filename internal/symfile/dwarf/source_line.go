@@ -98,14 +98,18 @@ func (l *lister) names(h *lineHeader, folder string) error {
 	return nil
 }
 
-// names5 visits the files of version 5, whose folder 0 is that of the compilation too.
+// names5 visits the files of version 5. Folder 0 is that of the compilation again, which
+// stays relative where both are.
 func (l *lister) names5(h *lineHeader, folder string) error {
 	known := &folders{}
 	err := l.entries5(h, func(e entry5) error {
-		if len(known.list) > 0 {
-			folder = known.list[0]
+		switch {
+		case len(known.list) > 0:
+			e.path = under(known.list[0], e.path)
+		case folder != "" && !rooted(e.path):
+			e.path = folder
 		}
-		known.add(under(folder, e.path))
+		known.add(e.path)
 		return nil
 	})
 	if err != nil || !l.in.ok() {

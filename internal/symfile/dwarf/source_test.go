@@ -50,6 +50,8 @@ func TestSourceFiles(t *testing.T) {
 			[]string{"/src/dir/a.c", "/src/m.c"}},
 		{"5", file(unit5(1, nil, root("m.c", "/src", 0)...), inline).with("line", lineTable([]byte{5, 0, 8, 0}, names5, program)),
 			[]string{"/src/m.c", "/w/i/c"}},
+		{"5, relative", file(unit5(1, nil, root("m.c", "w", 0)...), inline).
+			with("line", lineTable([]byte{5, 0, 8, 0}, bytes.Replace(names5, []byte("/w"), []byte("ww"), 1), program)), []string{"w/i/c", "w/m.c"}},
 		{"relative", file(unit4(root("m.c", ".", 0)...), inline).with("line", lineTable([]byte{4, 0}, names4, program)),
 			[]string{"./dir/a.c", "./m.c"}},
 		{"windows", file(unit4(root(`C:\s\m.c`, `C:\b`, 0)...), inline), []string{`C:\s\m.c`}},

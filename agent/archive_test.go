@@ -73,7 +73,7 @@ func checked(t *testing.T, paths ...string) (api.Result, map[string]string) {
 	t.Helper()
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
-	r, err := agent.Check(t.Context(), paths, 2, catalog.Policy{}, &events{})
+	r, err := agent.Check(t.Context(), agent.Config{Paths: paths, Workers: 2}, &events{})
 	if err != nil {
 		t.Fatalf("Check(%v): %v", paths, err)
 	}

@@ -10,33 +10,36 @@ import (
 	"symkeep/internal/validate"
 )
 
-// Check scans files below paths and validates them as one package, here, without
-// a network. The result is that of Push without a package. workers is as in Scan; what
-// is found is weighed by policy alone.
-func Check(ctx context.Context, paths []string, workers int, policy catalog.Policy, report Reporter) (api.Result, error) {
+// Check scans files and validates them as one package, here, without a network. The
+// result is that of Push without a package. Of cfg only Paths, Policy, Sources and Workers
+// count: what is found is weighed by that policy alone.
+func Check(ctx context.Context, cfg Config, report Reporter) (api.Result, error) {
 	dir := spool.New("", nil)
 	defer dir.Close()
-	files, err := Scan(ctx, paths, dir, workers, report)
+	files, err := Scan(ctx, cfg.Paths, dir, cfg.Workers, report)
+	if err == nil {
+		reportPairs(files, report)
+		files, err = addSources(ctx, files, cfg.Sources, report)
+	}
 	if err != nil {
 		return api.Result{}, interrupted(ctx, err, &push{})
 	}
-	reportPairs(files, report)
-	r, err := check(ctx, files, workers, policy, report)
+	r, err := check(ctx, files, cfg, report)
 	return r, interrupted(ctx, err, &push{})
 }
 
-func check(ctx context.Context, files []File, workers int, policy catalog.Policy, report Reporter) (api.Result, error) {
+func check(ctx context.Context, files []File, cfg Config, report Reporter) (api.Result, error) {
 	var subjects []validate.File
 	for i := range files {
 		if !files[i].passedOver() {
 			subjects = append(subjects, files[i].subject(i))
 		}
 	}
-	found, err := validate.Package(ctx, subjects, validate.Options{Workers: workers, Policy: policy})
+	found, err := validate.Package(ctx, subjects, validate.Options{Workers: cfg.Workers, Policy: cfg.Policy})
 	if err != nil {
 		return api.Result{}, err
 	}
-	r := api.Result{Verdict: found.Verdict, Findings: notNil(found.Findings), Policy: policy.Ref(), Judged: policy.Ref()}
+	r := api.Result{Verdict: found.Verdict, Findings: notNil(found.Findings), Policy: cfg.Policy.Ref(), Judged: cfg.Policy.Ref()}
 	ignored := map[int]bool{}
 	for _, no := range found.Ignored {
 		ignored[no] = true

@@ -44,6 +44,7 @@ const (
 	EventScanned     EventKind = "scanned"      // Files to push, Ignored ones, Bytes
 	EventPaired      EventKind = "paired"       // Path and Other belong together
 	EventHalfMissing EventKind = "half-missing" // Path names Other, which is not here
+	EventSources     EventKind = "sources"      // Files of source to push, Bytes; Ignored are named and not taken, Message says why
 	EventOpened      EventKind = "opened"       // Package at Server in ClusterID
 	EventLacking     EventKind = "lacking"      // the cluster lacks Blobs, Bytes, for some of Files
 	EventPacking     EventKind = "packing"      // progress of Path before it is sent: FileDone of FileSize; Done of Total are sent

@@ -37,6 +37,7 @@ type Config struct {
 	Comment string            // at most catalog.MaxComment bytes
 	Paths   []string          // files and folders
 	Policy  catalog.Policy    // how to weigh findings, see validate.ParsePolicy
+	Sources *Sources          // nil: no source files go with the package
 	NoWait  bool              // return once the package is committed, without a verdict
 	Timeout time.Duration     // without progress; 1 s or more, default 10 min
 	Uploads int               // files sent at once, 1 to 64, default 4
@@ -123,8 +124,11 @@ func Push(ctx context.Context, cfg Config, list []Server, report Reporter) (api.
 		return api.Result{}, interrupted(ctx, err, &push{})
 	}
 	reportPairs(files, report)
+	if files, err = addSources(ctx, files, cfg.Sources, report); err != nil {
+		return api.Result{}, interrupted(ctx, err, &push{})
+	}
 	if slices.ContainsFunc(files, unacceptable) {
-		r, err := check(ctx, files, cfg.Workers, cfg.Policy, report)
+		r, err := check(ctx, files, cfg, report)
 		return r, interrupted(ctx, err, &push{})
 	}
 	p := &push{
@@ -191,7 +195,7 @@ func (p *push) stage(ctx context.Context) error {
 func (p *push) open(ctx context.Context) error {
 	r := api.OpenRequest{
 		IdempotencyKey: rand.Text(), Product: p.cfg.Product, Version: p.cfg.Version,
-		Labels: p.cfg.Labels, Comment: p.cfg.Comment, Policy: p.cfg.Policy.Ref(),
+		Labels: p.cfg.Labels, Comment: p.cfg.Comment, Policy: p.cfg.Policy.Ref(), Sources: p.cfg.Sources != nil,
 	}
 	err := p.servers.do(ctx, "open package", func(ctx context.Context, s Server) error {
 		rctx, cancel := context.WithTimeout(ctx, requestTimeout)
@@ -205,6 +209,9 @@ func (p *push) open(ctx context.Context) error {
 		}
 		if !catalog.PolicyOf(resp.Policy).Equal(p.cfg.Policy) {
 			return fmt.Errorf("%s: the server runs a former version, which does not know --allow and --deny: upgrade it, or push without them: %w", s.Base(), catalog.ErrConflict)
+		}
+		if r.Sources && !resp.Sources {
+			return fmt.Errorf("%s: the server runs a former version, which does not know source files: upgrade it, or push without --sources: %w", s.Base(), catalog.ErrConflict)
 		}
 		p.id = resp.Package
 		p.report.Report(Event{Event: EventOpened, Package: p.id, Server: s.Base(), ClusterID: resp.ClusterID})
@@ -243,7 +250,7 @@ func (p *push) announce(ctx context.Context) ([]catalog.Digest, error) {
 	for first := 0; first < len(p.files); first += api.MaxFilesPerRequest {
 		r := api.AddFilesRequest{First: first}
 		for _, f := range p.files[first:min(first+api.MaxFilesPerRequest, len(p.files))] {
-			r.Files = append(r.Files, api.FileEntry{Path: f.Path, Size: f.Size, SHA256: f.SHA256})
+			r.Files = append(r.Files, api.FileEntry{Path: f.Path, Source: f.Source, Size: f.Size, SHA256: f.SHA256})
 		}
 		var resp api.AddFilesResponse
 		err := p.request(ctx, "announce files", requestTimeout, func(ctx context.Context, s Server) (err error) {

@@ -505,7 +505,7 @@ func TestCheck(t *testing.T) {
 		{"empty", map[string]string{"b.sym": good, "a.dll": ""}, catalog.Failed, map[string][]string{"a.dll": {"error GEN-EMPTY"}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r, err := agent.Check(t.Context(), []string{tree(t, tt.files)}, 0, catalog.Policy{}, &events{})
+			r, err := agent.Check(t.Context(), agent.Config{Paths: []string{tree(t, tt.files)}}, &events{})
 			if err != nil || r.Verdict != tt.want || r.Package != "" || r.State != "" {
 				t.Fatalf("Check = %+v, %v, want %s", r, err, tt.want)
 			}

@@ -51,6 +51,8 @@ var story = []struct {
 	{0, agent.Event{Event: agent.EventScanned, Files: 2, Ignored: 1, Bytes: 300}},
 	{0, agent.Event{Event: agent.EventPaired, Path: "app.exe", Other: "app.pdb"}},
 	{0, agent.Event{Event: agent.EventHalfMissing, Path: "lib.dll", Other: "lib.pdb", Message: "its PDB is not among the files"}},
+	{0, agent.Event{Event: agent.EventSources, Files: 3, Bytes: 2048, Ignored: 1, Message: `1 not found, such as "/w/a.c"`}},
+	{0, agent.Event{Event: agent.EventSources, Files: 1, Bytes: 10}},
 	{0, agent.Event{Event: agent.EventOpened, Package: "01J", Server: "http://a:8480"}},
 	{0, agent.Event{Event: agent.EventLacking, Blobs: 2, Files: 5, Bytes: 3 << 30}},
 	{50 * time.Second, agent.Event{Event: agent.EventPacking, Path: "app.pdb", FileDone: 1 << 28, FileSize: 2 << 30, Total: 3 << 30}},

@@ -24,8 +24,12 @@ func WriteReport(w io.Writer, r api.Result) error {
 	files := slices.Clone(r.Files)
 	slices.SortStableFunc(files, func(a, b api.ResultFile) int { return cmp.Compare(worst(a), worst(b)) })
 	plain, ignored := 0, []string{}
+	sources, sourceBytes := 0, int64(0)
 	for _, f := range files {
 		switch {
+		case f.Kind == catalog.KindSource && len(f.Findings) == 0:
+			sources++
+			sourceBytes += f.Size
 		case f.Status == api.FileIgnored:
 			ignored = append(ignored, f.Path)
 		case len(f.Findings) > 0:
@@ -43,6 +47,9 @@ func WriteReport(w io.Writer, r api.Result) error {
 	}
 	if plain > maxPlain {
 		fmt.Fprintf(s, "%-8s %d more files\n", "ok", plain-maxPlain)
+	}
+	if sources > 0 {
+		fmt.Fprintf(s, "%-8s %s, %s\n", "sources", plural(sources, "file"), Size(sourceBytes))
 	}
 	if n := len(ignored); n > 0 {
 		more := ""

@@ -30,6 +30,7 @@ const hashChunk = 1 << 20
 // A File is one scanned file.
 type File struct {
 	Path     string // inside the package
+	Source   string // of a source file: as in validate.File
 	Local    string // on this machine; empty for a member of an archive that is ignored
 	Size     int64
 	ModTime  time.Time
@@ -64,7 +65,7 @@ func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z
 // subject is the file as the validator takes it; no is its number there.
 func (f *File) subject(no int) validate.File {
 	return validate.File{
-		No: no, Path: f.Path, Size: f.Size, SHA256: f.SHA256, Explicit: f.Explicit, Archive: f.Archive,
+		No: no, Path: f.Path, Source: f.Source, Size: f.Size, SHA256: f.SHA256, Explicit: f.Explicit, Archive: f.Archive,
 		Open: func() (validate.ReaderAtCloser, error) { return f.open() },
 	}
 }

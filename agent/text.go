@@ -30,6 +30,11 @@ func (n *narrator) line(e Event) string {
 		return fmt.Sprintf("scanned %s, %s; %d ignored", plural(e.Files, "file"), Size(e.Bytes), e.Ignored)
 	case EventPaired, EventHalfMissing:
 		return n.pairLine(e)
+	case EventSources:
+		if e.Ignored == 0 {
+			return fmt.Sprintf("sources: %s, %s", plural(e.Files, "file"), Size(e.Bytes))
+		}
+		return fmt.Sprintf("sources: %s, %s; without %s", plural(e.Files, "file"), Size(e.Bytes), e.Message)
 	case EventOpened:
 		return fmt.Sprintf("opened package %s at %s", e.Package, e.Server)
 	case EventLacking:

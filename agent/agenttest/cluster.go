@@ -165,7 +165,7 @@ func (c *Cluster) validate(id catalog.PackageID) {
 		var files []validate.File
 		for _, f := range c.packages[id].files {
 			files = append(files, validate.File{
-				No: f.No, Path: f.Path, Size: f.Size, SHA256: f.SHA256, Explicit: true,
+				No: f.No, Path: f.Path, Source: f.Source, Size: f.Size, SHA256: f.SHA256, Explicit: true,
 				Open: func() (validate.ReaderAtCloser, error) { return os.Open(c.path(f.SHA256)) },
 			})
 		}

@@ -80,7 +80,7 @@ func (c *Cluster) open(_ http.ResponseWriter, r *http.Request) (any, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if p := catalog.PolicyOf(in.Policy); !p.IsZero() {
+	if p := catalog.PolicyOf(in.Policy); !p.IsZero() || in.Sources {
 		if err := c.office.takes(p); err != nil {
 			return nil, err
 		}
@@ -95,7 +95,7 @@ func (c *Cluster) open(_ http.ResponseWriter, r *http.Request) (any, error) {
 		c.byKey[in.IdempotencyKey] = id
 		c.order = append(c.order, id)
 	}
-	return api.OpenResponse{Package: id, State: c.packages[id].State, ClusterID: c.ID, Policy: c.packages[id].Policy}, nil
+	return api.OpenResponse{Package: id, State: c.packages[id].State, ClusterID: c.ID, Policy: c.packages[id].Policy, Sources: in.Sources}, nil
 }
 
 // lookup returns the package of a request. The caller holds mu.
@@ -136,7 +136,7 @@ func (c *Cluster) addFiles(_ http.ResponseWriter, r *http.Request) (any, error) 
 		if err := catalog.CheckPath(f.Path); err != nil {
 			return nil, fmt.Errorf("%w: %w", err, catalog.ErrInvalid)
 		}
-		p.files = append(p.files, catalog.File{No: len(p.files), Path: f.Path, Size: f.Size, SHA256: f.SHA256})
+		p.files = append(p.files, catalog.File{No: len(p.files), Path: f.Path, Source: f.Source, Size: f.Size, SHA256: f.SHA256})
 		if !c.blobs[f.SHA256] && !named[f.SHA256] {
 			out.Lacking = append(out.Lacking, f.SHA256)
 			named[f.SHA256] = true

@@ -18,6 +18,7 @@ func newPushCommand(env ops.Env) *cobra.Command {
 	cfg := agent.DefaultConfig()
 	var servers, labels []string
 	var policy ops.PolicyFlags
+	var sources sourceFlags
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "push --server URL[,URL] --product P --version V PATH...",
@@ -27,10 +28,11 @@ func newPushCommand(env ops.Env) *cobra.Command {
 			"package failed validation, 4 that it is worth a retry. An interrupted push exits\n" +
 			"with 1; the same command again sends only what is missing. --allow turns errors of a\n" +
 			"code into warnings, --deny warnings into errors; the cluster may deny what a push\n" +
-			"allows. `symkeep findings` lists the codes.",
+			"allows. `symkeep findings` lists the codes.\n\n" + sourcesHelp,
 		Example: "  symkeep push --server http://symbols:8480 --product app --version 1.2.3 build/\n" +
 			"  symkeep push --server http://a:8480,http://b:8480 --product app --version 1.2.3 --label branch=main --json build/bin app.pdb\n" +
-			"  symkeep push --server http://symbols:8480 --product app --version 1.2.3 --allow ELF-DWO --deny PDB-NOLINES,PDB-STRIPPED build/",
+			"  symkeep push --server http://symbols:8480 --product app --version 1.2.3 --allow ELF-DWO --deny PDB-NOLINES,PDB-STRIPPED build/\n" +
+			"  symkeep push --server http://symbols:8480 --product app --version 1.2.3 --sources --source-root /usr/src/app-1.2.3=$PWD build/",
 		Args: ops.Args(1, -1, "one or more PATHs"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg.Paths = args
@@ -39,6 +41,9 @@ func newPushCommand(env ops.Env) *cobra.Command {
 				return err
 			}
 			if cfg.Policy, err = policy.Policy(); err != nil {
+				return err
+			}
+			if cfg.Sources, err = sources.parse(); err != nil {
 				return err
 			}
 			list, err := dial(servers)
@@ -55,6 +60,7 @@ func newPushCommand(env ops.Env) *cobra.Command {
 	f.StringArrayVar(&labels, "label", nil, "`KEY=VALUE` to find the package by, such as branch=main; may be repeated")
 	f.StringVar(&cfg.Comment, "comment", "", "free `TEXT`")
 	policy.Add(f)
+	sources.add(f)
 	f.BoolVar(&asJSON, "json", false, "print JSON, one object per line: events, last the result")
 	f.BoolVar(&cfg.NoWait, "no-wait", false, "return once the cluster has the package, without a verdict")
 	f.DurationVar(&cfg.Timeout, "timeout", cfg.Timeout, "give up after this time without progress")
@@ -65,25 +71,31 @@ func newPushCommand(env ops.Env) *cobra.Command {
 }
 
 func newCheckCommand(env ops.Env) *cobra.Command {
+	var cfg agent.Config
 	var asJSON bool
 	var policy ops.PolicyFlags
-	var workers int
+	var sources sourceFlags
 	c := &cobra.Command{
 		Use:     "check PATH...",
 		Short:   "scan and validate files as push would, here, without a network",
-		Example: "  symkeep check build/\n  symkeep check --json build/bin app.pdb\n  symkeep check --deny PDB-NOLINES build/",
+		Example: "  symkeep check build/\n  symkeep check --json build/bin app.pdb\n  symkeep check --deny PDB-NOLINES build/\n  symkeep check --sources build/",
 		Args:    ops.Args(1, -1, "one or more PATHs"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, err := policy.Policy()
-			if err != nil {
+			cfg.Paths = args
+			var err error
+			if cfg.Policy, err = policy.Policy(); err != nil {
 				return err
 			}
-			return show(env, asJSON, func(r agent.Reporter) (api.Result, error) { return agent.Check(cmd.Context(), args, workers, p, r) })
+			if cfg.Sources, err = sources.parse(); err != nil {
+				return err
+			}
+			return show(env, asJSON, func(r agent.Reporter) (api.Result, error) { return agent.Check(cmd.Context(), cfg, r) })
 		},
 	}
 	policy.Add(c.Flags())
+	sources.add(c.Flags())
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON, one object per line: events, last the result")
-	c.Flags().IntVar(&workers, "workers", 0, "files read at once; 0 for one per CPU, at most 8")
+	c.Flags().IntVar(&cfg.Workers, "workers", 0, "files read at once; 0 for one per CPU, at most 8")
 	return c
 }
 

@@ -35,7 +35,7 @@ func (d *debuggers) lookup(rc *fasthttp.RequestCtx, path string) {
 	start := time.Now()
 	l, err := symid.ParseLookup(path)
 	route := routeOf(l, err)
-	if err != nil || l.Source != "" || !(rc.IsGet() || rc.IsHead()) { // sources are not served yet
+	if err != nil || !(rc.IsGet() || rc.IsHead()) {
 		miss(rc)
 		d.metrics.lookup(route, "miss", start)
 		return

@@ -243,6 +243,26 @@ func TestCabinetUnderAnotherName(t *testing.T) {
 	}
 }
 
+// TestSources serves a source file by each path that means it, as the file that it is.
+func TestSources(t *testing.T) {
+	w := newWorld(t)
+	content := []byte(strings.Repeat("int x;\n", 100))
+	stored := w.add(t, "a b+c.c", content, symid.SourceKey(must(symid.ParseBuildID(buildID)), "/srv/a b+c.c"))
+	addr := start(t, testConfig(), w.public(t))
+	for _, path := range []string{"/srv/a%20b+c.c", "//srv/a%20b%2Bc.c", "/x/../srv/./a%20b+c.c", "%2Fsrv%2Fa%20b+c.c"} {
+		for _, again := range []string{"first", "from what is remembered"} {
+			t.Run(path+" "+again, func(t *testing.T) {
+				ask(t, addr, "GET", "/buildid/"+buildID+"/source"+path).want(t, 200, content, map[string]string{
+					"X-Debuginfod-Size": "700", "X-Debuginfod-File": "a b+c.c", "Etag": `"` + stored.Digest.String() + `"`,
+				})
+			})
+		}
+	}
+	for _, path := range []string{"/srv/A%20b+c.c", "/srv", "/srv/a%20b%20c.c", "/etc/passwd", "/srv/../../../etc/passwd"} {
+		ask(t, addr, "GET", "/buildid/"+buildID+"/source"+path).want(t, 404, nil, nil)
+	}
+}
+
 func TestMisses(t *testing.T) {
 	w := newWorld(t)
 	w.add(t, "foo.pdb", noise(100, 1), pdbKey)

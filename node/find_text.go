@@ -116,6 +116,9 @@ func (a *asked) next(f *finder) string {
 	if len(a.out.Near) > 0 {
 		return a.nearAdvice(a.out.Near[0])
 	}
+	if a.asksFor(symid.KindSource) {
+		return "push the program with --sources on the machine that compiled it; symkeep check --sources says what is found there"
+	}
 	return "push the files of the build that made it; files of a system or a vendor are on their symbol servers"
 }
 

@@ -21,7 +21,7 @@ func TestDebuggers(t *testing.T) {
 	d := newDebugging(f, c)
 	d.buildDwz(t)
 	d.buildGo(t)
-	mustPush(t, c.nodes[0].url(), "debuggers", f.path("good"))
+	d.push(t)
 	d.hideSources(t)
 	t.Run("debuginfod-find", d.debuginfodFind)
 	t.Run("gdb", d.gdb)

@@ -24,6 +24,8 @@ func (d *debugging) debuginfodFind(t *testing.T) {
 			gets: []string{app.get("section/.debug_line")}},
 		{name: "section that the debug file lacks", args: []string{tool, "section", id, ".text"}, file: d.section(t, "app", ".text"),
 			gets: []string{app.get("section/.text")}},
+		{name: "source", args: []string{tool, "source", id, d.source("app.c")}, file: d.hidden(t, "app.c"), gets: []string{app.get("source" + d.source("app.c"))}},
+		{name: "header", args: []string{tool, "source", id, d.source("util.h")}, file: d.hidden(t, "util.h")},
 		{name: "from any node", args: []string{tool, "debuginfo", id}, file: debug},
 	})
 	t.Run("unknown", d.unknown)
@@ -71,24 +73,24 @@ func gdb(t *testing.T, args ...string) []string {
 // and reads a core without the program, with names, arguments and lines.
 func (d *debugging) gdb(t *testing.T) {
 	app, one, common := d.programs["app"], d.programs["one"], d.programs["common.debug"]
-	core := d.crash(t)
+	core, source := d.crash(t), app.get("source"+d.source("app.c"))
 	d.play(t, []session{
-		{name: "list", program: "app", args: gdb(t, "-ex", "directory "+d.sources, "-ex", "list crash_here", "./app"),
-			prints: []string{"Downloading separate debug info for", "return *p + twice(depth);"}, gets: []string{app.get("debuginfo")}},
+		{name: "list", program: "app", args: gdb(t, "-ex", "list crash_here", "./app"),
+			prints: []string{"Downloading separate debug info for", "return *p + twice(depth);"}, gets: []string{app.get("debuginfo"), source}},
 		{name: "breakpoint", program: "app", args: gdb(t, "-ex", "break crash_here", "-ex", "run", "-ex", "bt", "-ex", "info source", "./app"),
-			prints: []string{"Breakpoint 1, crash_here (p=0x", "depth=3) at app.c:8", "in main (argc=1, argv=", "Current source file is app.c"},
-			gets:   []string{app.get("debuginfo")}},
+			prints: []string{"Breakpoint 1, crash_here (p=0x", "depth=3) at app.c:8", "in main (argc=1, argv=", "Current source file is app.c", "Located in /", "/source"},
+			gets:   []string{app.get("debuginfo"), source}},
 		gdbCrash(t),
 		{name: "core without the program", args: gdb(t, "-ex", "core-file "+core, "-ex", "bt"),
-			prints: []string{"crash_here (p=0x0, depth=0) at app.c:10", "main (argc=2, argv="},
-			gets:   []string{app.get("executable"), app.get("debuginfo")}},
+			prints: []string{"crash_here (p=0x0, depth=0) at app.c:10", "return *p + twice(depth);", "main (argc=2, argv="},
+			gets:   []string{app.get("executable"), app.get("debuginfo"), source}},
 		{name: "shared debug information", program: "one", args: gdb(t, "-ex", "file one", "-ex", "ptype struct shared"),
 			prints: []string{"type = struct shared {", "char name[32];", "struct shared *next;"},
 			gets:   []string{one.get("debuginfo"), common.get("debuginfo")}},
 	})
 	t.Run("nothing without the cluster", func(t *testing.T) {
 		t.Parallel()
-		args := gdb(t, "-iex", "set debuginfod enabled off", "-ex", "directory "+d.sources, "-ex", "list crash_here", "./app")
+		args := gdb(t, "-iex", "set debuginfod enabled off", "-ex", "list crash_here", "./app")
 		if r := d.run(t, d.desk(t, "app"), nil, args); strings.Contains(r.stdout, "twice(depth)") {
 			t.Errorf("gdb lists the source without the cluster, so the others prove nothing:\n%s", r.stdout)
 		}
@@ -155,13 +157,14 @@ func (d *debugging) llvm(t *testing.T) {
 	d.play(t, []session{
 		{name: "debuginfo", args: []string{find, "--debuginfo", id}, file: d.read(t, "good/linux/app.debug"), gets: debug},
 		{name: "executable", args: []string{find, "--executable", id}, file: d.read(t, "good/linux/app"), gets: []string{app.get("executable")}},
+		{name: "source", args: []string{find, "--source=" + d.source("app.c"), id}, file: d.hidden(t, "app.c"), gets: []string{app.get("source" + d.source("app.c"))}},
 		{name: "symbolize a file", program: "app", args: []string{symbolizer, "--debuginfod", "--obj=./app", addr}, prints: crash, gets: debug},
 		{name: "symbolize a build id", args: []string{symbolizer, "--debuginfod", "--build-id=" + id, addr}, prints: crash, gets: debug},
 		{name: "symbolize by any node", args: []string{symbolizer, "--debuginfod", "--build-id=" + id, addr}, prints: crash},
 		{name: "lldb", program: "app", args: append(lldb, "-o", "image lookup -v -n crash_here", "-o", "breakpoint set -n crash_here"),
 			prints: []string{"app.c:7", `name = "depth"`, `name = "p"`, "Breakpoint 1: where = app`crash_here", "at app.c:8"}, gets: debug},
 		{name: "lldb with sources at hand", program: "app",
-			args:   append(lldb, "-o", "settings set target.source-map "+d.path("good/linux/src")+" "+d.sources, "-o", "source list -n main"),
+			args:   append(lldb, "-o", "settings set target.source-map "+d.path("good/linux/src")+" "+d.path("hidden"), "-o", "source list -n main"),
 			prints: []string{"int main(int argc, char **argv)", `if (argc > 1 && !strcmp(argv[1], "sleep"))`}},
 	})
 }
@@ -173,13 +176,14 @@ func (d *debugging) delve(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	script := filepath.Join(t.TempDir(), "script")
-	if err := os.WriteFile(script, []byte("break main.compute\ncontinue\nargs\nstack\nexit\n"), 0o644); err != nil {
+	walk, script := d.programs["walk"], filepath.Join(t.TempDir(), "script")
+	if err := os.WriteFile(script, []byte("break main.compute\ncontinue\nargs\nstack\nlist\nexit\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	d.play(t, []session{{
 		name: "breakpoint", program: "walk",
 		args:   []string{need(t, tool), "exec", "./walk", "--allow-non-terminal-interactive=true", "--check-go-version=false", "--init", script},
-		prints: []string{"main.go:7", "n = 14", "main.main"}, gets: []string{d.programs["walk"].get("debuginfo")},
+		prints: []string{"main.go:7", "n = 14", "main.main", "=>   7:\t\treturn n*3 + len(os.Args)"},
+		gets:   []string{walk.get("debuginfo"), walk.get("source" + d.path("good/go/main.go"))},
 	}})
 }

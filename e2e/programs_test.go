@@ -4,18 +4,35 @@ import (
 	"encoding/hex"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
 
-// hideSources moves the sources of the C program to where its debug information does not
-// look for them.
+// push pushes all programs to one node, with their sources, but for those of Go itself:
+// there are hundreds, and no session shows them.
+func (d *debugging) push(t *testing.T) {
+	t.Helper()
+	goroot := strings.TrimSpace(output(t, need(t, "go"), "env", "GOROOT"))
+	mustPush(t, d.nodes[0].url(), "debuggers", "--sources", "--source-root", goroot+"="+t.TempDir(), d.path("good"))
+}
+
+// hideSources moves the sources to where their debug information does not look for them.
 func (d *debugging) hideSources(t *testing.T) {
-	d.sources = d.path("hidden")
-	if err := os.Rename(d.path("good/linux/src"), d.sources); err != nil {
+	t.Helper()
+	if err := os.Rename(d.path("good/linux/src"), d.path("hidden")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(d.path("good/go/main.go"), d.path("hidden/main.go")); err != nil {
 		t.Fatal(err)
 	}
 }
+
+// source is the name of a source of the C program in its debug information.
+func (d *debugging) source(name string) string { return d.path("good/linux/src", name) }
+
+// hidden is what a source holds.
+func (d *debugging) hidden(t *testing.T, name string) []byte { return d.read(t, "hidden", name) }
 
 // crash returns the core file of a crash of the C program, whose file has been removed
 // since.

@@ -20,8 +20,7 @@ type debugging struct {
 	fixture
 	*cluster
 	programs map[string]stripped
-	sources  string // a directory of sources of the C program
-	turn     int    // counts sessions
+	turn     int // counts sessions
 }
 
 // newDebugging has the C program of the fixture.
@@ -95,7 +94,7 @@ func (d *debugging) check(t *testing.T, s session, servers ...string) {
 func (d *debugging) run(t *testing.T, dir string, servers, args []string) run {
 	t.Helper()
 	return command(t, time.Minute, "env", append([]string{"-C", dir, "HOME=" + dir, "DEBUGINFOD_CACHE_PATH=" + filepath.Join(dir, "cache"),
-		"DEBUGINFOD_URLS=" + strings.Join(append(slices.Clone(servers), "http://"+freeAddr(t)), " "), "DEBUGINFOD_TIMEOUT=20"}, args...)...)
+		"DEBUGINFOD_URLS=" + strings.Join(append(slices.Clone(servers), "http://"+freeAddr(t)), " "), "DEBUGINFOD_TIMEOUT=20", "TERM=dumb"}, args...)...)
 }
 
 // desk is a fresh directory with a stripped program and nothing beside it.

@@ -89,7 +89,6 @@ func TestSources(t *testing.T) {
 	t.Run("debuginfod-find", s.debuginfodFind)
 	t.Run("llvm-debuginfod-find", s.llvmDebuginfodFind)
 	t.Run("gdb", s.gdb)
-	t.Run("delve", s.delve)
 	t.Run("find and show", func(t *testing.T) {
 		path := "buildid/" + p.id + "/source" + filepath.Join(p.src, "inc/half.h")
 		if r := symkeep(t, "find", "--server", s.node.url(), path); r.code != 0 || !strings.Contains(r.stdout, "served: .source/") {
@@ -201,41 +200,6 @@ func (s *sourceReading) gdb(t *testing.T) {
 	}
 	if r := s.run(t, tool, script("off")...); strings.Contains(r.stdout, "return") {
 		t.Errorf("gdb lists the source without the node, so this test proves nothing:\n%s", r.stdout)
-	}
-}
-
-// delve shows the source of a Go program that is not on this machine.
-func (s *sourceReading) delve(t *testing.T) {
-	tool := need(t, "dlv")
-	need(t, "debuginfod-find")
-	dir := diskDir(t)
-	p := compiledProgram{src: filepath.Join(dir, "gosrc"), dir: filepath.Join(dir, "bin")}
-	for path, text := range map[string]string{
-		filepath.Join(p.src, "go.mod"):  "module odd\n\ngo 1.21\n",
-		filepath.Join(p.src, "main.go"): "package main\n\nimport \"fmt\"\n\nfunc main() {\n\tanswer := 42\n\tfmt.Println(answer)\n}\n",
-	} {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if r := command(t, 2*time.Minute, need(t, "go"), "build", "-C", p.src, "-ldflags=-B gobuildid", "-o", filepath.Join(p.dir, "odd"), "."); r.code != 0 {
-		t.Fatalf("go build: exit %d: %s", r.code, r.stderr)
-	}
-	p.pushSources(t, s.node.url())
-	if err := os.RemoveAll(p.src); err != nil {
-		t.Fatal(err)
-	}
-	script := filepath.Join(dir, "script")
-	if err := os.WriteFile(script, []byte("list main.main\nexit\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	at := &sourceReading{p, s.node}
-	r := at.run(t, tool, "exec", "--allow-non-terminal-interactive=true", "--init", script, "./odd")
-	if !strings.Contains(r.stdout, "answer := 42") {
-		t.Errorf("dlv does not list the source: exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 }
 

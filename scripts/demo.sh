@@ -89,8 +89,8 @@ for i in $(seq 600); do
 	sleep 0.1
 done
 
-say "A build pushes to the first node, and is told the verdict"
-show $bin push --server "$one" --product demo --version 1.0 "$dir/build/good" 2>"$dir/push.log"
+say "A build pushes to the first node, its source files as well, and is told the verdict"
+show $bin push --server "$one" --product demo --version 1.0 --sources "$dir/build/good" 2>"$dir/push.log"
 
 say "A build whose PDB is of another link is told so, and nothing of it is served"
 code=0
@@ -109,12 +109,11 @@ done
 cmp "$DEBUGINFOD_CACHE_PATH/$BUILD_ID/debuginfo" "$dir/build/good/linux/app.debug"
 echo "the same bytes as $dir/build/good/linux/app.debug"
 
-say "gdb lists the source of a stripped program, which is alone in its folder"
+say "gdb lists the source of a stripped program, which is alone in its folder: the source is gone from this machine"
 cp "$dir/build/good/linux/app" "$dir/desk/"
-rm -rf "$DEBUGINFOD_CACHE_PATH"
-src=$dir/build/good/linux/src
-echo "${dim}\$ gdb -nx -batch -iex 'set debuginfod enabled on' -iex 'directory $src' -ex 'list main' -ex 'run crash' -ex bt $dir/desk/app$plain"
-gdb -nx -batch -iex 'set debuginfod enabled on' -iex "directory $src" -ex 'list main' -ex 'run crash' -ex bt \
+rm -rf "$DEBUGINFOD_CACHE_PATH" "$dir/build/good/linux/src"
+echo "${dim}\$ gdb -nx -batch -iex 'set debuginfod enabled on' -ex 'list main' -ex 'run crash' -ex bt $dir/desk/app$plain"
+gdb -nx -batch -iex 'set debuginfod enabled on' -ex 'list main' -ex 'run crash' -ex bt \
 	"$dir/desk/app" </dev/null 2>"$dir/gdb.log" |
 	tee "$dir/gdb.out" | grep -v -e '^\[' -e '^Using host' -e '^$' -e '^Downloading.*\(ld-linux\|DSO\|libc\)' | sed "s|$PWD/||g"
 grep -q 'int main(int argc' "$dir/gdb.out"

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"sync"
 	"testing"
 
 	"symkeep/internal/cab"
@@ -99,8 +100,8 @@ type input struct {
 	data []byte
 }
 
-// inputs returns files of every kind at every size that has an edge.
-func inputs() []input {
+// inputs returns files of every kind at every size that has an edge. Nobody changes them.
+var inputs = sync.OnceValue(func() []input {
 	kinds := []struct {
 		name string
 		make func(n int) []byte
@@ -130,7 +131,7 @@ func inputs() []input {
 		all = append(all, input{"period-" + itoa(period), bytes.Repeat(random(period, 9), 200000/period+1)})
 	}
 	return all
-}
+})
 
 func itoa(n int) string {
 	var b []byte
@@ -179,6 +180,27 @@ func pack(t testing.TB, c container, o cab.Options, data []byte, chunk int) (*me
 		t.Fatalf("container %q, want %q", info.Container, c.want)
 	}
 	return f, info
+}
+
+// A form is what pack makes of an input.
+type form struct {
+	f    *memFile
+	info cab.Info
+}
+
+var forms = map[string]form{}
+
+// packInput is pack of an input, once for all tests that only read the packed file: the
+// race detector makes packing slow.
+func packInput(t testing.TB, c container, in input) (*memFile, cab.Info) {
+	t.Helper()
+	key := string(c.want) + in.name
+	made, ok := forms[key]
+	if !ok {
+		made.f, made.info = pack(t, c, cab.Options{}, in.data, len(in.data))
+		forms[key] = made
+	}
+	return made.f, made.info
 }
 
 // mustOpen opens a packed file.

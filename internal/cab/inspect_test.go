@@ -45,7 +45,7 @@ func inspectAs(r io.ReaderAt, want cab.Info, step int64) (cab.Info, error) {
 func TestInspectorTakesWhatAWriterWrites(t *testing.T) {
 	for _, in := range inputs() {
 		for _, c := range containers {
-			f, info := pack(t, c, cab.Options{}, in.data, len(in.data))
+			f, info := packInput(t, c, in)
 			for _, step := range []int64{100_000, info.PackedSize} {
 				if got, err := inspectAs(f, info, step); err != nil || got != info {
 					t.Errorf("%s %s: Inspector = %+v, %v; want %+v", in.name, c.want, got, err, info)

@@ -75,12 +75,16 @@ func packFile(t *testing.T, data []byte, name string) (*os.File, *cab.Reader) {
 }
 
 func TestCabinetReaders(t *testing.T) {
+	paths := map[string]string{}
+	for _, in := range inputs() {
+		f, _ := packFile(t, in.data, "foo.pdb")
+		paths[in.name] = f.Name()
+	}
 	for _, reader := range cabinetReaders {
 		t.Run(reader[0], func(t *testing.T) {
 			needTool(t, reader[0])
 			for _, in := range inputs() {
-				f, _ := packFile(t, in.data, "foo.pdb")
-				got, err := unpack(t, reader, f.Name(), "foo.pdb")
+				got, err := unpack(t, reader, paths[in.name], "foo.pdb")
 				if err != nil || !bytes.Equal(got, in.data) {
 					t.Errorf("%s: %d bytes, want %d: %v", in.name, len(got), len(in.data), err)
 				}
@@ -127,7 +131,7 @@ func TestGzipTool(t *testing.T) {
 	needTool(t, "gzip")
 	for _, in := range inputs() {
 		for _, c := range containers {
-			f, _ := pack(t, c, cab.Options{}, in.data, len(in.data))
+			f, _ := packInput(t, c, in)
 			s, _ := mustOpen(t, f).Gzip()
 			got, err := gzipTool(t.Context(), s)
 			if err != nil || !bytes.Equal(got, in.data) {

@@ -31,7 +31,7 @@ func TestGzip(t *testing.T) {
 	for _, in := range inputs() {
 		var answers [][]byte
 		for _, c := range containers {
-			f, info := pack(t, c, cab.Options{}, in.data, len(in.data))
+			f, info := packInput(t, c, in)
 			r := mustOpen(t, f)
 			s, n := r.Gzip()
 			p := readAll(t, s, n)

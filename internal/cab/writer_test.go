@@ -60,7 +60,7 @@ func TestBytesAreDeterministic(t *testing.T) {
 // was chosen at the start.
 func TestCabinetOverflowBecomesGzip(t *testing.T) {
 	for _, in := range inputs() {
-		want, wantInfo := pack(t, containers[1], cab.Options{}, in.data, len(in.data))
+		want, wantInfo := packInput(t, containers[1], in)
 		got, info := pack(t, container{cab.GZ, cab.MaxCabRaw, 200}, cab.Options{}, in.data, len(in.data))
 		if info != wantInfo || !bytes.Equal(got.b, want.b) {
 			t.Errorf("%s: a converted cabinet differs from a gz container", in.name)

@@ -272,12 +272,17 @@ func (f *fleet) moved() {
 	f.must(victim.Readdress())
 	f.must(victim.Start())
 	f.settle(60 * time.Second)
-	for _, h := range f.Hosts() {
-		st, err := f.status(h)
-		f.must(err)
-		if got := line(st, victim).PeerAddr; got != victim.Peer() {
-			f.t.Errorf("%s knows %s at %s, want %s, formerly %s", h.Name, victim.Name, got, victim.Peer(), was)
-		}
+	for _, h := range f.Hosts() { // each tells what it has applied
+		eventually(f.t, 30*time.Second, "all know the new address", func() error {
+			st, err := f.status(h)
+			if err != nil {
+				return err
+			}
+			if got := line(st, victim).PeerAddr; got != victim.Peer() {
+				return fmt.Errorf("%s knows %s at %s, want %s, formerly %s", h.Name, victim.Name, got, victim.Peer(), was)
+			}
+			return nil
+		})
 	}
 	f.within30(victim)
 	if _, err := os.Stat(within(victim, "node-id")); err != nil {

@@ -1,7 +1,9 @@
 package node
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
 	"symkeep/internal/api"
 	"symkeep/internal/catalog"
@@ -21,11 +23,14 @@ func testPolicy(t *testing.T, nodes []*testNode) {
 		_, err := n.c.SetPolicy(ctx, r)
 		wantError(t, "policy with "+what, err, catalog.ErrInvalid)
 	}
-	awaitHealthy(t, nodes...)
-	for _, other := range nodes {
-		if got, err := other.c.Policy(ctx); err != nil || !got.Policy().Equal(set.Policy()) {
-			t.Errorf("policy on %s = %+v, %v, want %+v", other.cfg.Name, got, err, set)
-		}
+	for _, other := range nodes { // each tells what it has applied
+		var got api.ClusterPolicy
+		eventually(t, 10*time.Second, func() bool {
+			got, err = other.c.Policy(ctx)
+			return err == nil && got.Policy().Equal(set.Policy())
+		}, func() string {
+			return fmt.Sprintf("policy on %s = %+v, %v, want %+v", other.cfg.Name, got, err, set)
+		})
 	}
 
 	open := api.OpenRequest{IdempotencyKey: "policy", Product: "app", Version: "1", Policy: &catalog.Policy{Deny: []string{"SYM-EMPTY"}}}

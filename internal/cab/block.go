@@ -80,8 +80,10 @@ type frame struct {
 	stored bool
 }
 
-// nextFrame cuts the first block, of raw bytes, off the framed group p.
-func nextFrame(p []byte, raw int) (f frame, rest []byte, err error) {
+// nextFrame cuts the first block off p, what is left of a framed group, of which the
+// raw bytes are left, too. The last block ends the group.
+func nextFrame(p []byte, left int) (f frame, rest []byte, err error) {
+	raw := min(left, blockSize)
 	if len(p) < frameHead {
 		return f, nil, fmt.Errorf("%w: %d bytes where a block should start", ErrCorrupt, len(p))
 	}
@@ -104,7 +106,10 @@ func nextFrame(p []byte, raw int) (f frame, rest []byte, err error) {
 	} else if mark := f.data[len(f.data)-5:]; [5]byte(mark) != finalMarker {
 		return f, nil, fmt.Errorf("%w: block ends with % x, want % x", ErrCorrupt, mark, finalMarker)
 	}
-	return f, p[8+size:], nil
+	if rest = p[8+size:]; raw == left && len(rest) > 0 {
+		return f, nil, fmt.Errorf("%w: %d bytes after the last block of a group", ErrCorrupt, len(rest))
+	}
+	return f, rest, nil
 }
 
 // ending says how the deflate bytes of a group end.
@@ -121,12 +126,11 @@ const (
 func strip(p []byte, raw int, end ending) ([]byte, error) {
 	out := p[:0]
 	for rest := p; raw > 0; {
-		n := min(raw, blockSize)
-		f, more, err := nextFrame(rest, n)
+		f, more, err := nextFrame(rest, raw)
 		if err != nil {
 			return nil, err
 		}
-		rest, raw = more, raw-n
+		rest, raw = more, raw-min(raw, blockSize)
 		last := end == final && raw == 0
 		switch {
 		case last:
@@ -136,9 +140,6 @@ func strip(p []byte, raw int, end ending) ([]byte, error) {
 			out = append(out, f.data...)
 		default:
 			out = append(out, f.data[:len(f.data)-len(finalMarker)]...)
-		}
-		if raw == 0 && len(rest) > 0 {
-			return nil, fmt.Errorf("%w: %d bytes after the last block of a group", ErrCorrupt, len(rest))
 		}
 	}
 	return out, nil

@@ -62,7 +62,7 @@ func (z *inflater) verify(framed, raw []byte) error {
 	}
 	for start := 0; start < len(raw); start += blockSize {
 		end := min(start+blockSize, len(raw))
-		f, rest, err := nextFrame(framed, end-start)
+		f, rest, err := nextFrame(framed, len(raw)-start)
 		if err != nil {
 			return fmt.Errorf("%w: %v", ErrVerify, err)
 		}
@@ -77,9 +77,6 @@ func (z *inflater) verify(framed, raw []byte) error {
 		if !bytes.Equal(out, raw[start:end]) {
 			return fmt.Errorf("%w: block at %d has other bytes than went in", ErrVerify, start)
 		}
-	}
-	if len(framed) > 0 {
-		return fmt.Errorf("%w: %d bytes after the last block", ErrVerify, len(framed))
 	}
 	return nil
 }

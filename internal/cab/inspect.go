@@ -170,16 +170,14 @@ func (i *Inspector) group(b *inspectBuffer) error {
 	i.body.Write(packed)
 	raw, last := b.raw[:rd.l.rawGroup(i.next)], i.next+1 == len(rd.l.groups)
 	if rd.l.Container == Cab {
-		if err = b.cabinetGroup(raw, packed); err == nil {
-			i.gzip += int64(strippedSize(packed, ending(last)))
-		}
+		err = b.cabinetGroup(raw, packed)
 	} else {
 		err = b.gzipGroup(raw, packed, ending(last))
-		i.gzip += int64(len(packed))
 	}
 	if err != nil {
 		return err
 	}
+	i.gzip += int64(rd.gzipLen(i.next, packed))
 	i.raw.Write(raw)
 	i.crc = crc32.Update(i.crc, crc32.IEEETable, raw)
 	return nil
@@ -189,7 +187,7 @@ func (i *Inspector) group(b *inspectBuffer) error {
 func (b *inspectBuffer) cabinetGroup(raw, packed []byte) error {
 	for start := 0; start < len(raw); start += blockSize {
 		end := min(start+blockSize, len(raw))
-		f, rest, err := nextFrame(packed, end-start)
+		f, rest, err := nextFrame(packed, len(raw)-start)
 		if err != nil {
 			return err
 		}
@@ -209,9 +207,6 @@ func (b *inspectBuffer) cabinetGroup(raw, packed []byte) error {
 		if used != size {
 			return fmt.Errorf("%w: block at %d: %d bytes after its end", ErrCorrupt, start, size-used)
 		}
-	}
-	if len(packed) > 0 {
-		return fmt.Errorf("%w: %d bytes after the last block of a group", ErrCorrupt, len(packed))
 	}
 	return nil
 }

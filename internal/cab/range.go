@@ -208,12 +208,20 @@ func (j *inflateJob) run(q *inflateJobs) {
 // inspect checks what inflating does not look at.
 func (j *inflateJob) inspect(r *Reader) error {
 	j.whole = append(j.whole[:0], j.packed...)
-	j.gzip = len(j.packed)
 	if r.l.Container == Cab {
 		if err := checkFrames(j.packed, len(j.raw)); err != nil {
 			return fmt.Errorf("group %d: %w", j.index, err)
 		}
-		j.gzip = strippedSize(j.packed, ending(j.index+1 == len(r.l.groups)))
 	}
+	j.gzip = r.gzipLen(j.index, j.packed)
 	return nil
+}
+
+// gzipLen returns how many bytes group i adds to the gzip answer. packed are those of
+// the group; in a cabinet its frames have been checked.
+func (r *Reader) gzipLen(i int, packed []byte) int {
+	if r.l.Container != Cab {
+		return len(packed)
+	}
+	return strippedSize(packed, ending(i+1 == len(r.l.groups)))
 }

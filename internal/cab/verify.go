@@ -118,7 +118,7 @@ func (r *Reader) checkBody(h hash.Hash) error {
 // checkFrames compares the checksums of the blocks of a framed group, which they fill.
 func checkFrames(p []byte, raw int) error {
 	for ; raw > 0; raw -= blockSize {
-		f, rest, err := nextFrame(p, min(raw, blockSize))
+		f, rest, err := nextFrame(p, raw)
 		if err != nil {
 			return err
 		}
@@ -126,9 +126,6 @@ func checkFrames(p []byte, raw int) error {
 			return fmt.Errorf("%w: cabinet block has checksum %08x, want %08x", ErrCorrupt, got, f.sum)
 		}
 		p = rest
-	}
-	if len(p) > 0 {
-		return fmt.Errorf("%w: %d bytes after the last block of a group", ErrCorrupt, len(p))
 	}
 	return nil
 }

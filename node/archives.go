@@ -99,8 +99,8 @@ func (n *Node) takeArchive(ctx context.Context, dir *spool.Dir, a symhttp.Archiv
 	return archiveResponse(a.Package, total, members, held), nil
 }
 
-// unpack receives an archive and returns its members, and the PDBs inside those. All of its errors that are
-// the archive's fault wrap catalog.ErrInvalid.
+// unpack receives an archive and returns its members, and the PDBs inside those. All of
+// its errors that are the archive's fault wrap catalog.ErrInvalid.
 func (n *Node) unpack(ctx context.Context, dir *spool.Dir, a symhttp.Archive, body io.Reader) ([]spool.File, error) {
 	path, size, err := dir.Keep(arriving{body})
 	if err != nil {

@@ -170,14 +170,16 @@ func (p *pkg) namedSources(s *subject, visit func(path string)) error {
 	return nil
 }
 
+// noFileName escapes what no file name may hold.
+var noFileName = strings.NewReplacer("%", "%25", `\`, "%5C", ":", "%3A")
+
 // SourcePath is where a source file stands in its package: below a folder of its own,
 // under its path of symid.CleanSource, in which what no file name may hold is escaped as
 // in a URL.
 func SourcePath(source string) string {
-	r := strings.NewReplacer("%", "%25", `\`, "%5C", ":", "%3A")
 	parts := strings.Split(strings.TrimPrefix(source, "/"), "/")
 	for i, e := range parts {
-		if parts[i] = r.Replace(e); strings.Trim(e, ".") == "" {
+		if parts[i] = noFileName.Replace(e); strings.Trim(e, ".") == "" {
 			parts[i] = strings.ReplaceAll(e, ".", "%2E")
 		}
 	}

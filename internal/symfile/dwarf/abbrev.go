@@ -1,7 +1,6 @@
 package dwarf
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -83,16 +82,18 @@ type abbrevs struct {
 
 // openAbbrevs makes s readable out of order.
 func openAbbrevs(s Section) (*abbrevs, error) {
-	a := &abbrevs{section: s, at: s.At, tables: map[tableKey]*table{}}
-	if a.at != nil || s.Size > maxMemory {
-		return a, nil
-	}
-	b, err := s.all()
+	at, size, err := s.outOfOrder()
 	if err != nil {
 		return nil, err
 	}
-	a.at, a.section.Size = bytes.NewReader(b), uint64(len(b))
-	return a, nil
+	s.Size = size
+	return &abbrevs{section: s, at: at, tables: map[tableKey]*table{}}, nil
+}
+
+// reader reads from off to the end, by windows of at most so many bytes.
+func (a *abbrevs) reader(off, window uint64) *reader {
+	n := a.section.Size - off
+	return &reader{src: io.NewSectionReader(a.at, int64(off), int64(n)), size: n, buf: make([]byte, 0, min(max(n, 64), window))}
 }
 
 // errTable says why a table cannot be used; it is a fault of the unit.
@@ -119,8 +120,7 @@ func (a *abbrevs) table(off uint64, sh shape) (*table, error) {
 	if a.read > maxReads+8*a.section.Size {
 		return nil, &errTable{ErrUnjudged, "abbreviation tables that overlap", "tables apart from each other"}
 	}
-	n := a.section.Size - off
-	r := &reader{src: io.NewSectionReader(a.at, int64(off), int64(n)), size: n, buf: make([]byte, 0, min(max(n, 64), abbrevWindow))}
+	r := a.reader(off, abbrevWindow)
 	t, err := readTable(r, sh)
 	a.read += r.at()
 	switch {

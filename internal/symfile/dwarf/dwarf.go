@@ -15,6 +15,7 @@
 package dwarf
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -62,6 +63,19 @@ func (s *Section) all() ([]byte, error) {
 	}
 	defer body.Close()
 	return io.ReadAll(body)
+}
+
+// outOfOrder makes the content readable out of order, and returns its size; nil if it is
+// compressed and over maxMemory.
+func (s *Section) outOfOrder() (io.ReaderAt, uint64, error) {
+	if s.At != nil || s.Size > maxMemory {
+		return s.At, s.Size, nil
+	}
+	b, err := s.all()
+	if err != nil {
+		return nil, 0, err
+	}
+	return bytes.NewReader(b), uint64(len(b)), nil
 }
 
 // A File gives access to the sections of one file.

@@ -15,6 +15,8 @@ const (
 	maxUnits  = 1 << 20
 	maxRoots  = 1 << 12 // kinds of root entry kept
 	maxFolder = 64 << 20
+
+	rootWindow = 1 << 10 // read of a table at a time: most roots have a code early in theirs
 )
 
 // Attributes of a root entry that lead to names. DWARF 5, section 7.5.4.
@@ -37,7 +39,7 @@ type SourceFile struct {
 // cannot be read is passed over: Walk says what is wrong with it. The error is visit's, or
 // of a section's reader.
 func SourceFiles(f File, visit func(SourceFile) error) error {
-	l := &lister{walker: walker{file: f, order: f.ByteOrder()}, visit: visit, roots: map[rootKey][]rootAttr{}}
+	l := &lister{walker: walker{file: f, order: f.ByteOrder()}, visit: visit, texts: textSections{}, roots: map[rootKey][]rootAttr{}}
 	for _, name := range []string{"str", "line_str", "str_offsets"} {
 		var err error
 		if l.texts[name], err = l.openText(name); err != nil {
@@ -80,21 +82,15 @@ type lineUse struct {
 
 // openText makes a section readable out of order; nil where it cannot be had.
 func (l *lister) openText(name string) (io.ReaderAt, error) {
-	if l.texts == nil {
-		l.texts = textSections{}
-	}
 	s, ok := l.find(name)
-	switch {
-	case !ok || s.At == nil && s.Size > maxMemory:
+	if !ok {
 		return nil, nil
-	case s.At != nil:
-		return io.NewSectionReader(s.At, 0, int64(s.Size)), nil
 	}
-	b, err := s.all()
-	if err != nil {
+	at, size, err := s.outOfOrder()
+	if at == nil || err != nil {
 		return nil, err
 	}
-	return bytes.NewReader(b), nil
+	return io.NewSectionReader(at, 0, int64(size)), nil
 }
 
 // text returns the text at off of a section, up to its zero byte; empty where there is
@@ -275,8 +271,7 @@ func (l *lister) rootAttrs(u *unit, code uint64) []rootAttr {
 		clear(l.roots)
 		return nil
 	}
-	n := a.section.Size - u.abbrevOff
-	r := &reader{src: io.NewSectionReader(a.at, int64(u.abbrevOff), int64(n)), size: n, buf: make([]byte, 0, min(max(n, 64), 1<<10))}
+	r := a.reader(u.abbrevOff, rootWindow)
 	attrs := declared(r, code)
 	a.read += r.at()
 	l.roots[key] = attrs

@@ -7,6 +7,7 @@ import (
 
 // Exactly returns what r gives, and makes an error by bad unless that is size bytes
 // followed by a clean end of r. It is for decoders of data whose size was announced.
+// The read that takes the last byte sees the end, too: io.EOF says that all was sound.
 func Exactly(r io.Reader, size uint64, bad func(found, want string) error) io.Reader {
 	return &exact{r: r, left: size, size: size, bad: bad}
 }
@@ -16,6 +17,7 @@ type exact struct {
 	r          io.Reader
 	left, size uint64
 	bad        func(found, want string) error
+	end        error // once all was read
 }
 
 // Read implements io.Reader.
@@ -26,7 +28,9 @@ func (e *exact) Read(p []byte) (int, error) {
 	n, err := e.r.Read(p[:min(uint64(len(p)), e.left)])
 	e.left -= uint64(n)
 	switch {
-	case err == nil || (err == io.EOF && e.left == 0):
+	case e.left == 0:
+		return n, e.atEnd()
+	case err == nil:
 		return n, nil
 	case err == io.EOF:
 		return n, e.bad(fmt.Sprintf("%d bytes", e.size-e.left), fmt.Sprintf("the announced %d", e.size))
@@ -36,12 +40,17 @@ func (e *exact) Read(p []byte) (int, error) {
 
 // atEnd checks that the decoder is at its end, too, checksum included.
 func (e *exact) atEnd() error {
+	if e.end != nil {
+		return e.end
+	}
 	var b [1]byte
 	switch n, err := io.ReadFull(e.r, b[:]); {
 	case n > 0:
-		return e.bad("more bytes", fmt.Sprintf("the announced %d", e.size))
+		e.end = e.bad("more bytes", fmt.Sprintf("the announced %d", e.size))
 	case err != io.EOF:
-		return e.bad(fmt.Sprintf("%v at the end", err), "a checksum that fits")
+		e.end = e.bad(fmt.Sprintf("%v at the end", err), "a checksum that fits")
+	default:
+		e.end = io.EOF
 	}
-	return io.EOF
+	return e.end
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // checkDWARF is ELF-DWARF, ELF-COMP and ELF-COMP-UNSUP: the debug information is
-// walked, and every compressed section is unpacked once.
+// walked, and every compressed section is unpacked.
 func (s *subject) checkDWARF(f *elf.File, facts *elfFacts) {
 	facts.units = s.walkDWARF("ELF-DWARF", f, "")
 	if f.SplitUnits() != nil {
@@ -25,7 +25,8 @@ func (s *subject) checkDWARF(f *elf.File, facts *elfFacts) {
 	s.checkCompressed(f)
 }
 
-// checkCompressed unpacks what is compressed, and throws it away.
+// checkCompressed unpacks what is compressed and was not all read by the walk before,
+// and throws it away.
 func (s *subject) checkCompressed(f *elf.File) {
 	zstd := 0
 	for i := range f.Sections {
@@ -37,7 +38,7 @@ func (s *subject) checkCompressed(f *elf.File) {
 		if how == elf.Zstd {
 			zstd++
 		}
-		if err == nil {
+		if err == nil && !f.Sound(sec) {
 			err = unpack(f, sec)
 		}
 		if err != nil {

@@ -132,23 +132,41 @@ func (f *File) Open(s *Section) (io.ReadCloser, uint64, error) {
 		if err != nil {
 			return nil, 0, packError(s, err.Error(), "a zstd stream")
 		}
-		return unpacked{symfile.Exactly(d, p.unpacked, bad), d.Close}, p.unpacked, nil
+		return unpacked{symfile.Exactly(d, p.unpacked, bad), d.Close, f, s}, p.unpacked, nil
 	}
 	z, err := zlib.NewReader(raw)
 	if err != nil {
 		return nil, 0, packError(s, err.Error(), "a zlib stream")
 	}
-	return unpacked{symfile.Exactly(z, p.unpacked, bad), func() { z.Close() }}, p.unpacked, nil
+	return unpacked{symfile.Exactly(z, p.unpacked, bad), func() { z.Close() }, f, s}, p.unpacked, nil
 }
 
 // readChunk is how much to read at once from a section: large ones come from
 // storage that unpacks 1 MiB at a time.
 func readChunk(size uint64) int { return int(min(max(size, 512), 1<<20)) }
 
+// Sound reports whether somebody read all of s, which is compressed, from Open without
+// an error: it need not be unpacked once more to know that.
+func (f *File) Sound(s *Section) bool {
+	_, sound := f.sound.Load(s)
+	return sound
+}
+
 // An unpacked section is closed with its decoder.
 type unpacked struct {
-	io.Reader
+	r     io.Reader
 	close func()
+	of    *File
+	s     *Section
+}
+
+// Read implements io.Reader.
+func (u unpacked) Read(p []byte) (int, error) {
+	n, err := u.r.Read(p)
+	if err == io.EOF {
+		u.of.sound.Store(u.s, nil)
+	}
+	return n, err
 }
 
 // Close implements io.Closer.

@@ -75,6 +75,39 @@ func TestOpen(t *testing.T) {
 		case !tt.ok && (!errors.Is(err, elf.ErrCompressed) || !strings.Contains(err.Error(), tt.text)):
 			t.Errorf("%s: error = %v, want ErrCompressed with %q", tt.name, err, tt.text)
 		}
+		if sound := tt.ok && f.Sections[1].Compressed(); f.Sound(&f.Sections[1]) != sound {
+			t.Errorf("%s: sound = %v after all was read, want %v", tt.name, !sound, sound)
+		}
+	}
+}
+
+// TestSound: who reads a part, or unpacks beside the end, knows nothing of the rest.
+func TestSound(t *testing.T) {
+	data := bytes.Repeat([]byte("some debug data "), 1000)
+	bad := zlibOf(data)
+	bad[len(bad)-1] ^= 1
+	for _, tt := range []struct {
+		name   string
+		packed []byte
+		read   int
+		sound  bool
+	}{
+		{"a part", zlibOf(data), len(data) - 1, false},
+		{"to the last byte", zlibOf(data), len(data), true},
+		{"to the last byte, checksum damaged", bad, len(data), false},
+	} {
+		f := parse(t, image{class: 2, sects: []sect{{name: ".debug_str", flags: 0x800, data: slices.Concat(chdr(1, len(data)), tt.packed)}}}.bytes())
+		r, _, err := f.Open(&f.Sections[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := io.ReadFull(r, make([]byte, tt.read)); n != tt.read || err != nil && tt.sound {
+			t.Errorf("%s: read %d, %v", tt.name, n, err)
+		}
+		r.Close()
+		if got := f.Sound(&f.Sections[1]); got != tt.sound {
+			t.Errorf("%s: sound = %v, want %v", tt.name, got, tt.sound)
+		}
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"symkeep/internal/symfile"
 )
@@ -69,8 +70,9 @@ type File struct {
 	Segments []Segment
 	Sections []Section // in table order, the null section first; empty if the table was stripped
 
-	r    io.ReaderAt
-	size int64
+	r     io.ReaderAt
+	size  int64
+	sound sync.Map // of *Section that Open unpacked to the end
 }
 
 // A Segment is one program header.

@@ -51,7 +51,7 @@ func InspectGroup(framed []byte, raw int) ([]byte, error) {
 		return nil, ErrCorrupt
 	}
 	out := make([]byte, raw)
-	return out, b.cabinetGroup(out, b.packed[:copy(b.packed, framed)])
+	return out, b.z.group(Cab, out, raw, b.packed[:copy(b.packed, framed)], open)
 }
 
 // InspectGZGroup is InspectGroup for the deflate form of the only group of a file.
@@ -62,7 +62,7 @@ func InspectGZGroup(deflated []byte, raw int) ([]byte, error) {
 		return nil, ErrCorrupt
 	}
 	out := make([]byte, raw)
-	return out, b.gzipGroup(out, b.packed[:copy(b.packed, deflated)], final)
+	return out, b.z.group(GZ, out, raw, b.packed[:copy(b.packed, deflated)], final)
 }
 
 // GZOf makes a gz container of raw bytes out of the deflate forms of its groups, with an

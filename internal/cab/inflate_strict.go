@@ -9,7 +9,8 @@ import (
 // strictInflater decodes the deflate bytes that a Writer of version 1 can have
 // written, and refuses all others, RFC 1951 or not: the readers of cabinets differ
 // in what they bear, and the strictest of them bears what a Writer writes. It
-// shares no code with the encoder, nor with the inflater that reads blobs later.
+// shares no code with the encoder, nor with the inflater by which a Writer and
+// VerifyRaw check: every blob was read by both.
 //
 // It is reused, not shared; its memory is fixed.
 type strictInflater struct {
@@ -302,6 +303,18 @@ func (z *strictInflater) tokens(b *bitReader, group []byte, out, end int) error 
 		pos += int(63-held) >> 3
 		held |= 56
 		e := z.lit.fast[acc&(1<<fastBits-1)]
+		if e&kindMask == kindLiteral && end-out >= 4 { // four of fastBits are there
+			for range 4 {
+				group[out] = byte(e >> 16)
+				out++
+				acc >>= e & 15
+				held -= uint(e & 15)
+				if e = z.lit.fast[acc&(1<<fastBits-1)]; e&kindMask != kindLiteral {
+					break
+				}
+			}
+			continue
+		}
 		if e&15 == 0 {
 			e = z.lit.slow(acc)
 		}
@@ -342,20 +355,24 @@ func (z *strictInflater) tokens(b *bitReader, group []byte, out, end int) error 
 		if d&kindMask != kindMatch || distance > maxDistance || from < 0 {
 			return fmt.Errorf("%w: match %d bytes back at %d of a group, want at most %d and within the group", ErrCorrupt, distance, out, maxDistance)
 		}
-		repeat(group, from, out, length)
+		repeat(group, from, out, length, end)
 		out += length
 	}
 }
 
 var errLong = fmt.Errorf("%w: block holds more raw bytes than it says", ErrCorrupt)
 
-// repeat copies n bytes from from on to out; they may be among those it writes.
-func repeat(group []byte, from, out, n int) {
-	if out-from >= n {
-		copy(group[out:out+n], group[from:from+n])
+// repeat copies n bytes from from on to out; they may be among those it writes. It may
+// change what comes after them, up to end.
+func repeat(group []byte, from, out, n, end int) {
+	distance := out - from
+	if distance < 8 || end-out < n+8 {
+		for done := 0; done < n; { // the bytes that repeat get more each time
+			done += copy(group[out+done:out+n], group[from:out+done])
+		}
 		return
 	}
-	for i := range n {
-		group[out+i] = group[from+i]
+	for i := 0; i < n; i += 8 {
+		binary.LittleEndian.PutUint64(group[out+i:], binary.LittleEndian.Uint64(group[from+i:]))
 	}
 }

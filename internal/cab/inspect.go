@@ -1,9 +1,7 @@
 package cab
 
 import (
-	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"hash"
 	"hash/crc32"
@@ -169,85 +167,11 @@ func (i *Inspector) group(b *inspectBuffer) error {
 	}
 	i.body.Write(packed)
 	raw, last := b.raw[:rd.l.rawGroup(i.next)], i.next+1 == len(rd.l.groups)
-	if rd.l.Container == Cab {
-		err = b.cabinetGroup(raw, packed)
-	} else {
-		err = b.gzipGroup(raw, packed, ending(last))
-	}
-	if err != nil {
+	if err := b.z.group(rd.l.Container, raw, len(raw), packed, ending(last)); err != nil {
 		return err
 	}
 	i.gzip += int64(rd.gzipLen(i.next, packed))
 	i.raw.Write(raw)
 	i.crc = crc32.Update(i.crc, crc32.IEEETable, raw)
 	return nil
-}
-
-// cabinetGroup decodes the blocks of a group of a cabinet. packed is in b.packed.
-func (b *inspectBuffer) cabinetGroup(raw, packed []byte) error {
-	for start := 0; start < len(raw); start += blockSize {
-		end := min(start+blockSize, len(raw))
-		f, rest, err := nextFrame(packed, len(raw)-start)
-		if err != nil {
-			return err
-		}
-		if got := frameChecksum(f.whole); got != f.sum {
-			return fmt.Errorf("%w: cabinet block has checksum %08x, want %08x", ErrCorrupt, got, f.sum)
-		}
-		packed = rest
-		if f.stored {
-			copy(raw[start:end], f.data[storedHead:])
-			continue
-		}
-		size := len(f.data) - len(finalMarker)
-		used, err := b.z.block(raw, start, end, f.data[:cap(f.data)], size)
-		if err != nil {
-			return fmt.Errorf("block at %d: %w", start, err)
-		}
-		if used != size {
-			return fmt.Errorf("%w: block at %d: %d bytes after its end", ErrCorrupt, start, size-used)
-		}
-	}
-	return nil
-}
-
-// gzipGroup decodes the deflate form of a group. packed is in b.packed.
-func (b *inspectBuffer) gzipGroup(raw, packed []byte, how ending) error {
-	for start := 0; start < len(raw); start += blockSize {
-		end := min(start+blockSize, len(raw))
-		last := how == final && end == len(raw)
-		if n := end - start; len(packed) >= storedHead+n && packed[0]&^1 == 0 {
-			if head := storedBlock(n, last); !bytes.Equal(packed[:storedHead], head[:]) {
-				return fmt.Errorf("%w: stored block at %d starts with % x, want % x", ErrCorrupt, start, packed[:storedHead], head)
-			}
-			copy(raw[start:end], packed[storedHead:])
-			packed = packed[storedHead+n:]
-			continue
-		}
-		used, err := b.z.block(raw, start, end, packed[:cap(packed)], len(packed))
-		if err != nil {
-			return fmt.Errorf("block at %d: %w", start, err)
-		}
-		packed = packed[used:]
-		if last {
-			if !bytes.HasPrefix(packed, finalMarker[:]) {
-				return fmt.Errorf("%w: last block ends with % x, want % x", ErrCorrupt, packed, finalMarker)
-			}
-			packed = packed[len(finalMarker):]
-		}
-	}
-	if len(packed) > 0 {
-		return fmt.Errorf("%w: %d bytes after the last block of a group", ErrCorrupt, len(packed))
-	}
-	return nil
-}
-
-// storedBlock returns how a stored block of n raw bytes starts.
-func storedBlock(n int, last bool) (head [storedHead]byte) {
-	if last {
-		head[0] = 1
-	}
-	binary.LittleEndian.PutUint16(head[1:], uint16(n))
-	binary.LittleEndian.PutUint16(head[3:], ^uint16(n))
-	return head
 }

@@ -186,22 +186,20 @@ func (q *inflateJobs) size(i int) int {
 func (j *inflateJob) run(q *inflateJobs) {
 	defer close(j.done)
 	r := q.r
-	size := q.size(j.index)
-	if cap(j.raw) < size {
-		j.raw = make([]byte, r.l.rawGroup(j.index))
+	if size := r.l.rawGroup(j.index); cap(j.raw) < size {
+		j.raw = make([]byte, size)
 	}
-	j.raw = j.raw[:size]
+	j.raw = j.raw[:q.size(j.index)]
 	p, err := r.packed(j.packed, j.index)
 	if err != nil {
 		j.err = err
 		return
 	}
 	j.packed = p
-	if q.strict {
-		j.err = j.inspect(r)
-	}
-	if j.err == nil {
+	if !q.strict {
 		j.err = r.inflate(j.raw, p, j.index)
+	} else if j.err = j.inspect(r); j.err == nil {
+		j.err = r.inflateAny(j.raw, p, j.index)
 	}
 }
 

@@ -149,10 +149,10 @@ func (r *Reader) forget(c *cachedGroup) {
 func (r *Reader) bodyStart() int64 { return int64(len(r.head)) }
 
 // packed reads a packed group into buf, or a new one if that is too small, and
-// checks it. The result has room for a final marker behind it.
+// checks it. The result has room behind it, for a final marker or strictPadding.
 func (r *Reader) packed(buf []byte, i int) ([]byte, error) {
 	from, size := r.l.packedGroup(i)
-	if room := size + len(finalMarker); cap(buf) < room {
+	if room := size + strictPadding; cap(buf) < room {
 		buf = make([]byte, room)
 	}
 	buf = buf[:size]
@@ -183,8 +183,28 @@ func (r *Reader) deflated(p []byte, i int, end ending) ([]byte, error) {
 }
 
 // inflate fills dst with the first raw bytes of the packed group p, which it spoils.
-// Those of a whole group have to be all there are.
+// Those of a whole group have to be all there are. What comes after dst in its capacity
+// may be written to, up to the end of a block.
+//
+// Nearly all groups are such as an Inspector takes. The inflater for them is well over half
+// as fast again as one for all of RFC 1951, which is left the others.
 func (r *Reader) inflate(dst, p []byte, i int) error {
+	size := r.l.rawGroup(i)
+	end := min((len(dst)+blockSize-1)/blockSize*blockSize, size)
+	if cap(dst) < end {
+		return r.inflateAny(dst, p, i)
+	}
+	z := strictInflaters.Get().(*strictInflater)
+	defer strictInflaters.Put(z)
+	if z.group(r.l.Container, dst[:end], size, p, ending(i+1 == len(r.l.groups))) != nil {
+		return r.inflateAny(dst, p, i)
+	}
+	return nil
+}
+
+// inflateAny is inflate by an inflater that takes whatever RFC 1951 allows and shares no
+// code with that of an Inspector.
+func (r *Reader) inflateAny(dst, p []byte, i int) error {
 	p, err := r.deflated(p, i, final)
 	if err != nil {
 		return err

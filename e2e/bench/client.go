@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -65,7 +66,7 @@ func steady(ctx context.Context, addr string, paths []string, rate int, d time.D
 			defer c.conn.Close()
 			for i := k; i < total && ctx.Err() == nil; i += conns {
 				due := begun.Add(time.Duration(i) * time.Second / time.Duration(rate))
-				time.Sleep(time.Until(due))
+				sleepUntil(due)
 				if _, errs[k] = c.get(paths[i%len(paths)], "", want); errs[k] != nil {
 					return
 				}
@@ -80,4 +81,13 @@ func steady(ctx context.Context, addr string, paths []string, rate int, d time.D
 		}
 	}
 	return took, ctx.Err()
+}
+
+// sleepUntil sleeps as exactly as the system can: timers of the runtime are rounded up to
+// the next millisecond, which would look like time of the server.
+func sleepUntil(due time.Time) {
+	for left := time.Until(due); left > 0; left = time.Until(due) { // a signal ends a sleep
+		ts := syscall.NsecToTimespec(left.Nanoseconds())
+		_ = syscall.Nanosleep(&ts, nil)
+	}
 }

@@ -49,7 +49,7 @@ type part struct {
 }
 
 var parts = []part{
-	{"serve", serve}, {"foreign", foreign}, {"range", ranges}, {"pack", pack}, {"memory", memory},
+	{"serve", serve}, {"foreign", foreign}, {"range", ranges}, {"pack", pack}, {"push", push}, {"memory", memory},
 	{"index", index}, // last: what a slow machine has no time left for
 }
 
@@ -58,7 +58,7 @@ func main() {
 	flag.StringVar(&cfg.bin, "bin", "", "symkeep; built when empty")
 	flag.StringVar(&cfg.dir, "dir", "tmp/bench", "for data; it is emptied")
 	flag.StringVar(&cfg.out, "out", "tmp/bench.txt", "where the table goes, beside standard output")
-	flag.StringVar(&cfg.parts, "parts", "", "serve, foreign, range, pack, memory, index; empty: all")
+	flag.StringVar(&cfg.parts, "parts", "", "serve, foreign, range, pack, push, memory, index; empty: all")
 	flag.IntVar(&cfg.rounds, "rounds", 3, "times that each load is put on each server, in turn")
 	flag.DurationVar(&cfg.shot, "shot", 2*time.Second, "one load on one server, in whole seconds")
 	flag.IntVar(&cfg.keys, "keys", 5_000_000, "in the catalog of the part index")

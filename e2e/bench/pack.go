@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/flate"
+	"golang.org/x/sync/errgroup"
 
 	"symkeep/internal/cab"
 )
@@ -20,7 +21,8 @@ const packBytes = 48 << 20
 
 // pack compares the packer on all processors with itself on one, and the size of what
 // comes out with the encoder that the size of reference was measured with: level 6, the
-// groups and blocks of the packed form.
+// groups and blocks of the packed form. As many packers at once as there are processors,
+// which share nothing, show how much of them this machine gives to anybody.
 func pack(ctx context.Context, cfg config, t *table) error {
 	var raw bytes.Buffer
 	if err := code(11)(&raw, packBytes); err != nil {
@@ -28,7 +30,7 @@ func pack(ctx context.Context, cfg config, t *table) error {
 	}
 	data := raw.Bytes()
 	cores := runtime.GOMAXPROCS(0)
-	var one, all []float64
+	var one, all, apart []float64
 	var size int64
 	for range cfg.rounds {
 		for _, workers := range []int{1, cores} {
@@ -45,6 +47,11 @@ func pack(ctx context.Context, cfg config, t *table) error {
 				all = append(all, speed)
 			}
 		}
+		speed, err := packApart(cores, cfg.dir, data)
+		if err != nil {
+			return err
+		}
+		apart = append(apart, speed)
 	}
 	reference, err := deflatedSize(data)
 	if err != nil {
@@ -54,6 +61,7 @@ func pack(ctx context.Context, cfg config, t *table) error {
 	ratio := float64(size) / float64(reference)
 	t.add(line{work: fmt.Sprintf("pack %d MiB of a program, every block decoded again and compared", packBytes>>20),
 		values: []value{{"one core", single, "MB/s"}, {"all cores", many, fmt.Sprintf("MB/s on %d", cores)},
+			{"no sharing", median(apart), fmt.Sprintf("MB/s of %d packers of their own", cores)},
 			{"size", 100 * float64(size) / float64(len(data)), "% of raw"},
 			{"level 6", 100 * float64(reference) / float64(len(data)), "% of raw, klauspost flate in the same blocks"}},
 		checks: []check{{what: "x cores x one core", got: many / single / float64(cores), bound: 0.9},
@@ -67,6 +75,21 @@ func packOn(cores int, path string, data []byte) (speed float64, size int64, err
 	begun := time.Now()
 	size, err = packTo(path, data, cores)
 	return float64(len(data)) / 1e6 / time.Since(begun).Seconds(), size, err
+}
+
+// packApart packs the same bytes several times at once, each on one processor, and
+// returns the raw MB/s of all of them.
+func packApart(packers int, dir string, data []byte) (speed float64, err error) {
+	begun := time.Now()
+	var g errgroup.Group
+	for i := range packers {
+		g.Go(func() error {
+			_, err := packTo(filepath.Join(dir, fmt.Sprintf("packed%d", i)), data, 1)
+			return err
+		})
+	}
+	err = g.Wait()
+	return float64(packers*len(data)) / 1e6 / time.Since(begun).Seconds(), err
 }
 
 // packTo packs into a file and returns its size.

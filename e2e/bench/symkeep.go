@@ -54,20 +54,27 @@ func (n *node) url() string { return "http://" + n.addr }
 
 // push sends a folder and fails unless it is found good.
 func (n *node) push(ctx context.Context, path string) error {
-	cmd := exec.CommandContext(ctx, n.cfg.bin, "push", "--json", "--server", n.url(), "--product", "bench", "--version", "1", path)
+	_, _, err := n.pushWith(ctx, path)
+	return err
+}
+
+// pushWith is push with more arguments; it returns the events and how the agent ended.
+func (n *node) pushWith(ctx context.Context, args ...string) ([]byte, *os.ProcessState, error) {
+	args = append([]string{"push", "--json", "--server", n.url(), "--product", "bench", "--version", "1"}, args...)
+	cmd := exec.CommandContext(ctx, n.cfg.bin, args...)
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("push %s: %w: %s", path, err, errOut.String())
+		return nil, nil, fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, errOut.String())
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	var result struct {
 		Verdict string `json:"verdict"`
 	}
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &result); err != nil || result.Verdict != "good" {
-		return fmt.Errorf("push %s: verdict %q, wanted good: %v", path, result.Verdict, err)
+		return nil, nil, fmt.Errorf("%s: verdict %q, wanted good: %v", strings.Join(args, " "), result.Verdict, err)
 	}
-	return nil
+	return out.Bytes(), cmd.ProcessState, nil
 }
 
 // holds reports whether the packed blob of a file lies in the node's directory.

@@ -123,6 +123,7 @@ var Codes = []Code{
 	{"SYM-NAME", catalog.Warning, "the path of a .sym file disagrees with its MODULE record", "MODULE wins"},
 
 	{"WASM-HDR", catalog.Error, "a WebAssembly module is damaged", "Copy it again from the build output"},
+	{"WASM-CUSTOM", catalog.Error, "a custom section of a WebAssembly module is damaged", "LLDB and the tools of LLVM do not open the module, and browsers show no names of it: copy it again from the build output"},
 	{"WASM-NOID", catalog.Error, "a WebAssembly module has no build id", "Link with wasm-ld --build-id=sha1"},
 	{"WASM-DWARF", catalog.Error, "DWARF data of a WebAssembly module is unreadable", "Rebuild; a tool that rewrote the module damaged it"},
 	{"WASM-NODBG", catalog.Warning, "a WebAssembly module has no symbols", "Build with -g"},

@@ -111,7 +111,8 @@ func TestWasm(t *testing.T) {
 		{"id only", head + custom("build_id", "\x02ab"), "warning WASM-NODBG"},
 		{"id zero", head + custom("build_id", "\x02\x00\x00") + custom("name", "\x00\x02\x01m"), "error WASM-NOID"},
 		{"id empty", head + custom("build_id", "\x00") + custom("name", "\x00\x02\x01m"), "error WASM-NOID"},
-		{"damaged names", head + custom("build_id", "\x02ab") + custom("name", "\x00\x09\x01m"), "warning WASM-NODBG"},
+		{"damaged names", head + custom("build_id", "\x02ab") + custom("name", "\x00\x09\x01m"), "error WASM-CUSTOM"},
+		{"damaged functions", head + "\x03\x01\x80" + custom("build_id", "\x02ab") + custom("name", "\x00\x02\x01m"), "error WASM-HDR"},
 		{"debug elsewhere", head + custom("build_id", "\x02ab") + custom("external_debug_info", "x"), ""},
 	} {
 		if got := strings.Join(codes(check(t, file("m.wasm", []byte(tt.in))), 0), " "); got != tt.want {

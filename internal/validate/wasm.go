@@ -38,7 +38,11 @@ func checkWasm(s *subject) {
 		s.damaged("WASM-HDR", err)
 		return
 	}
-	s.damaged("WASM-HDR", m.Check())
+	damage := m.Check()
+	s.damaged("WASM-HDR", damage.Module)
+	for _, err := range damage.Custom {
+		s.damaged("WASM-CUSTOM", err)
+	}
 	switch {
 	case m.BuildIDNote != nil:
 		s.damaged("WASM-NOID", m.BuildIDNote)
@@ -48,10 +52,7 @@ func checkWasm(s *subject) {
 		s.add("WASM-NOID", 0, "its build id is %d zero bytes", len(m.BuildIDs[0]))
 	}
 	s.walkDWARF("WASM-DWARF", m, "")
-	if m.NamesNote != nil {
-		s.damaged("WASM-NODBG", m.NamesNote)
-	}
-	if m.Names && m.NamesNote == nil {
+	if m.Names && len(damage.Custom) == 0 {
 		s.gives(catalog.QualityPublic)
 	}
 	if !m.DebugInfo && !m.Names && !m.External {

@@ -1,22 +1,35 @@
 package wasm
 
 import (
-	"bufio"
+	"errors"
 	"fmt"
-	"io"
 	"slices"
 )
 
-// Ids of sections that are looked into. Core Specification 2.0, section 5.5.2.
+// Ids of sections. Core Specification 3.0, section 5.5.2.
 const (
-	sectionFunction = 3
-	sectionExport   = 7
-	sectionCode     = 10
+	sectionType      = 1
+	sectionImport    = 2
+	sectionFunction  = 3
+	sectionTable     = 4
+	sectionMemory    = 5
+	sectionGlobal    = 6
+	sectionExport    = 7
+	sectionStart     = 8
+	sectionElement   = 9
+	sectionCode      = 10
+	sectionData      = 11
+	sectionDataCount = 12
+	sectionTag       = 13
 )
 
 // sectionOrder is the order that sections of the standard ids have to stand in, each
-// once: the data count before the code, tags before the globals.
-var sectionOrder = []byte{1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11}
+// once: the data count before the code, tags before the globals. Nothing refers to what
+// a later section holds, but for bodies of functions to data, which are counted before.
+var sectionOrder = []byte{
+	sectionType, sectionImport, sectionFunction, sectionTable, sectionMemory, sectionTag, sectionGlobal,
+	sectionExport, sectionStart, sectionElement, sectionDataCount, sectionCode, sectionData,
+}
 
 // maxKnown bounds how many sections of standard ids are kept: more are out of order.
 const maxKnown = 64
@@ -27,30 +40,53 @@ type knownSection struct {
 	off, end int64
 }
 
-// Check reads what every engine and debugger reads whatever the module uses: the order
-// of sections, the lists of functions, exports and bodies to their ends, and that there
-// is a body for each function. Types and instructions, which proposals extend, are not
-// read. Errors wrap ErrHeader, or are those of the reader.
-func (m *Module) Check() error {
-	place, functions := -1, int64(-1)
-	for _, s := range m.known {
+// Damage is what Check found; the zero value is none.
+type Damage struct {
+	// Module is why no engine takes the module, and no debugger that reads it whole.
+	Module error
+	// Custom is why readers built on LLVM, LLDB among them, do not open it: a custom
+	// section that engines pass over is not what its convention says. One per section,
+	// and none if the module itself is damaged.
+	Custom []error
+}
+
+// Check reads the module as engines do when they decode it: sections in their order,
+// all lists to their ends, constant expressions, the instructions of functions one by
+// one, and indices that refer to something. Operands in functions are not typed. What
+// the Core Specification 3.0 with threads and the older form of exception handling does
+// not say, a proposal may have added: reading goes on behind it, where it can. Errors
+// wrap ErrHeader, or are those of the reader.
+func (m *Module) Check() Damage {
+	c := &checker{m: m}
+	if err := c.sections(); err != nil {
+		return Damage{Module: err}
+	}
+	return Damage{Custom: c.customSections()}
+}
+
+// A checker goes through the sections of one module.
+type checker struct {
+	spaces
+	m        *Module
+	declared *knownSection // the function section, which is read again beside the bodies
+	defined  int64         // functions in it
+}
+
+func (c *checker) sections() error {
+	place := -1
+	for _, s := range c.m.known {
 		at := slices.Index(sectionOrder, s.id)
 		if at <= place {
 			return damaged(s.off, "section", fmt.Sprintf("id %d after id %d", s.id, sectionOrder[place]), "each of the standard sections once, in their order")
 		}
 		place = at
-		b := newBody(m.r, s)
-		count, err := int64(0), error(nil)
-		switch s.id {
-		case sectionFunction:
-			count, err = b.list("function", b.index)
-			functions = count
-		case sectionExport:
-			_, err = b.list("export", b.export)
-		case sectionCode:
-			if count, err = b.list("function body", b.sized); err == nil && functions >= 0 && count != functions {
-				err = damaged(s.off, "code section", fmt.Sprintf("%d bodies", count), fmt.Sprintf("one for each of %d functions", functions))
-			}
+		b := newBody(c.m.r, s.off, s.end)
+		err := c.section(b, s)
+		if errors.Is(err, errUnknown) {
+			continue
+		}
+		if err == nil {
+			err = b.done()
 		}
 		if err != nil {
 			return err
@@ -59,92 +95,51 @@ func (m *Module) Check() error {
 	return nil
 }
 
-// A body goes forward through the content of one section.
-type body struct {
-	in      *bufio.Reader
-	at, end int64
-}
-
-func newBody(r io.ReaderAt, s knownSection) *body {
-	return &body{bufio.NewReader(io.NewSectionReader(r, s.off, s.end-s.off)), s.off, s.end}
-}
-
-// list reads a count and so many items, which must fill the section.
-func (b *body) list(what string, item func() error) (int64, error) {
-	count, err := b.u32("number of items: " + what)
-	for i := uint32(0); i < count && err == nil; i++ {
-		err = item()
-	}
-	if err == nil && b.at != b.end {
-		err = damaged(b.at, what+" section", fmt.Sprintf("%d bytes behind the last of %d", b.end-b.at, count), "none")
-	}
-	return int64(count), err
-}
-
-func (b *body) index() error {
-	_, err := b.u32("index")
-	return err
-}
-
-// sized passes over an item that begins with its size.
-func (b *body) sized() error {
-	n, err := b.u32("size")
-	if err != nil {
+// section reads the content of one section.
+func (c *checker) section(b *body, s knownSection) error {
+	switch s.id {
+	case sectionType:
+		return c.items(b, "type", c.recursive, &c.types)
+	case sectionImport:
+		all := c.imported()
+		return c.items(b, "import", c.entry, all[:]...)
+	case sectionFunction:
+		imports := c.functions.count
+		err := c.items(b, "function", c.declaration, &c.functions)
+		c.declared, c.defined = &s, c.functions.count-imports
 		return err
-	}
-	return b.skip(int64(n), "item")
-}
-
-// export is a name, a kind (a function, table, memory, global or tag) and an index.
-func (b *body) export() error {
-	if err := b.sized(); err != nil {
+	case sectionTable:
+		return c.items(b, "table", c.table, &c.tables)
+	case sectionMemory:
+		return c.items(b, "memory", c.memory, &c.memories)
+	case sectionTag:
+		return c.items(b, "tag", c.tag, &c.tags)
+	case sectionGlobal:
+		return c.items(b, "global", c.global, &c.globals)
+	case sectionExport:
+		return c.items(b, "export", c.export)
+	case sectionStart:
+		_, err := b.index("function index", &c.functions)
 		return err
-	}
-	at := b.at
-	kind, err := b.byte("kind of an export")
-	if err == nil && kind > 4 {
-		err = damaged(at, "kind of an export", fmt.Sprint(kind), "0 to 4")
-	}
-	if err != nil {
+	case sectionElement:
+		return c.items(b, "element segment", c.element, &c.elements)
+	case sectionDataCount:
+		n, err := b.u32("number of data segments")
+		c.segments = space{count: int64(n), read: err == nil}
 		return err
+	case sectionCode:
+		return c.code(b)
 	}
-	return b.index()
+	return c.data(b)
 }
 
-func (b *body) byte(what string) (byte, error) {
-	if b.at == b.end {
-		return 0, damaged(b.at, what, "the end of the section", "more bytes")
+// items reads a list. The spaces that it fills are complete then, unless it holds what
+// nobody here knows.
+func (c *checker) items(b *body, what string, item func(*body) error, fills ...*space) error {
+	_, err := b.list(what, func() error { return item(b) })
+	for _, s := range fills {
+		s.read = true
+		s.lost = s.lost || err != nil
 	}
-	c, err := b.in.ReadByte()
-	b.at++
-	return c, err
-}
-
-// u32 reads an unsigned LEB128 number of at most 32 bits.
-func (b *body) u32(what string) (uint32, error) {
-	start := b.at
-	var raw []byte
-	for len(raw) < 5 {
-		c, err := b.byte(what)
-		if err != nil {
-			return 0, err
-		}
-		if raw = append(raw, c); c < 0x80 {
-			break
-		}
-	}
-	v, _, ok := uleb32(raw)
-	if !ok {
-		return 0, damaged(start, what, fmt.Sprintf("% x", raw), "an LEB128 number of 32 bits")
-	}
-	return v, nil
-}
-
-func (b *body) skip(n int64, what string) error {
-	if n > b.end-b.at {
-		return damaged(b.at, what, fmt.Sprintf("%d bytes", n), fmt.Sprintf("at most the %d left in the section", b.end-b.at))
-	}
-	k, err := b.in.Discard(int(n))
-	b.at += int64(k)
 	return err
 }

@@ -20,25 +20,25 @@ func TestCheck(t *testing.T) {
 	for _, tt := range []struct{ name, in, want string }{
 		{"good", good, ""},
 		{"custom sections anywhere", custom("a", "") + section(3, functions) + custom("b", "") + section(10, bodies) + custom("c", ""), ""},
-		{"tags and data count", section(5, "") + section(13, "") + section(6, "") + section(12, "") + section(10, "\x00") + section(11, ""), ""},
+		{"tags and data count", section(5, "\x00") + section(13, "\x00") + section(6, "\x00") + section(12, "\x00") + section(10, "\x00") + section(11, "\x00"), ""},
 		{"no bodies, as in a debug file", section(3, functions), ""},
 		{"bodies alone", section(10, bodies), ""},
 		{"order", section(10, "\x00") + section(3, "\x00"), "section"},
 		{"twice", section(3, "\x00") + section(3, "\x00"), "section"},
 		{"a body too few", section(3, "\x03\x00\x00\x00") + section(10, bodies), "code section"},
-		{"body past the end", section(10, "\x01\x05\x00\x0b"), "item"},
-		{"bytes behind the bodies", section(10, bodies+"\x00"), "function body section"},
-		{"number cut", section(3, "\x01\x80"), "index"},
-		{"number too long", section(3, "\x01\xff\xff\xff\xff\xff\x01"), "index"},
+		{"body past the end", section(10, "\x01\x05\x00\x0b"), "function body"},
+		{"bytes behind the bodies", section(10, bodies+"\x00"), "section"},
+		{"number cut", section(3, "\x01\x80"), "type index"},
+		{"number too long", section(3, "\x01\xff\xff\xff\xff\xff\x01"), "type index"},
 		{"kind", section(7, "\x01\x01a\x09\x00"), "kind of an export"},
-		{"name past the end", section(7, "\x01\x09a"), "item"},
+		{"name past the end", section(7, "\x01\x09a"), "name of an export"},
 		{"no count", section(3, ""), "number of items"},
 	} {
 		m, err := parse(header + tt.in)
 		if err != nil {
 			t.Fatalf("%s: %v", tt.name, err)
 		}
-		err = m.Check()
+		err = m.Check().Module
 		if (err == nil) != (tt.want == "") || err != nil && (!errors.Is(err, wasm.ErrHeader) || !strings.HasPrefix(err.Error(), tt.want)) {
 			t.Errorf("%s: Check = %v, want %q", tt.name, err, tt.want)
 		}
@@ -47,7 +47,11 @@ func TestCheck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m, err := parse(string(b)); err != nil || m.Check() != nil {
-		t.Errorf("demo.wasm: Parse = %v, Check = %v", err, m.Check())
+	m, err := parse(string(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := m.Check(); d.Module != nil || d.Custom != nil {
+		t.Errorf("demo.wasm: Check = %v", d)
 	}
 }

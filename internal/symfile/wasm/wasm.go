@@ -2,11 +2,12 @@
 // build id and which custom sections with debug information it has.
 //
 // Parse walks the section headers and reads no more than names and the build id; Check
-// reads the lists that every module has to have right, and package dwarf what the debug
-// sections hold. It judges nothing. Functions are safe for concurrent use.
+// decodes the module, and package dwarf what the debug sections hold. It judges nothing.
+// Functions are safe for concurrent use.
 //
-// Sources: WebAssembly Core Specification 1.0, section 5.5 (modules) and 5.2.2
-// (LEB128); Tool Conventions, "Build ID" and "External DWARF".
+// Sources: WebAssembly Core Specification 3.0, chapter 5 (binary format) and appendix
+// 7.4 (custom sections); the threads proposal; Tool Conventions, "Build ID", "External
+// DWARF", "Producers Section" and "Target Features Section".
 package wasm
 
 import (
@@ -26,10 +27,11 @@ var ErrHeader = errors.New("damaged WebAssembly module")
 
 // Bounds.
 const (
-	maxSections = 1 << 20
-	maxDebug    = 64  // custom sections of DWARF
-	maxName     = 256 // bytes of a custom section's name that are looked at
-	maxID       = 256 // bytes of a build id
+	maxSections    = 1 << 20
+	maxDebug       = 64  // custom sections of DWARF
+	maxConventions = 16  // custom sections that Check looks into
+	maxName        = 256 // bytes of a custom section's name that are looked at
+	maxID          = 256 // bytes of a build id
 )
 
 // A Module is what the section headers of a module tell.
@@ -40,15 +42,15 @@ type Module struct {
 	External    bool            // external_debug_info: DWARF is in another file
 	SourceMap   bool            // sourceMappingURL
 	BuildIDNote error           // why a build_id section was not understood; wraps ErrHeader
-	NamesNote   error           // why the name section cannot be read; wraps ErrHeader
 
-	r     io.ReaderAt
-	debug []debugSection
-	known []knownSection // in the order of the file
+	r           io.ReaderAt
+	debug       []customSection // of DWARF
+	conventions []customSection // of the names that Check looks into
+	known       []knownSection  // in the order of the file
 }
 
-// A debugSection is a custom section whose name starts with .debug_.
-type debugSection struct {
+// A customSection is one whose content, behind its name, is [off, end).
+type customSection struct {
 	name     string
 	off, end int64
 }
@@ -137,16 +139,16 @@ func (m *Module) section(r io.ReaderAt, off, size int64) (int64, error) {
 // custom takes note of one custom section, whose content is [off, end).
 func (m *Module) custom(r io.ReaderAt, name string, off, end int64) {
 	if strings.HasPrefix(name, ".debug_") && end > off && len(m.debug) < maxDebug {
-		m.debug = append(m.debug, debugSection{name, off, end})
+		m.debug = append(m.debug, customSection{name, off, end})
 	}
 	switch name {
 	case ".debug_info":
 		m.DebugInfo = m.DebugInfo || end > off
-	case "name":
+	case nameSection:
 		m.Names = m.Names || end > off
-		if m.NamesNote == nil {
-			m.NamesNote = subsections(r, off, end)
-		}
+		m.convention(name, off, end)
+	case producersSection, featuresSection:
+		m.convention(name, off, end)
 	case "external_debug_info":
 		m.External = true
 	case "sourceMappingURL":
@@ -158,22 +160,11 @@ func (m *Module) custom(r io.ReaderAt, name string, off, end int64) {
 	}
 }
 
-// subsections walks the name section: an id, a size and so many bytes each, up to its
-// end. Appendix 7.4.1 of the specification.
-func subsections(r io.ReaderAt, off, end int64) error {
-	for off < end {
-		b, err := symfile.Read(r, end, off, min(6, end-off), "name section", ErrHeader)
-		if err != nil {
-			return err
-		}
-		size, n, ok := uleb32(b[1:])
-		body := off + 1 + int64(n)
-		if !ok || int64(size) > end-body {
-			return damaged(off, "subsection of the name section", fmt.Sprintf("%d bytes", size), fmt.Sprintf("it to end before %#x", end))
-		}
-		off = body + int64(size)
+// convention keeps a section for Check.
+func (m *Module) convention(name string, off, end int64) {
+	if len(m.conventions) < maxConventions {
+		m.conventions = append(m.conventions, customSection{name, off, end})
 	}
-	return nil
 }
 
 // buildID reads the id. LLVM writes a length first, some post-link tools write

@@ -103,6 +103,11 @@ func FuzzParse(f *testing.F) {
 		f.Add(b)
 	}
 	f.Add([]byte(header + custom("build_id", "abcd") + custom("name", "x")))
+	f.Add([]byte(whole().String()))
+	m := whole()
+	m.code = bodies("\x01\x01\x7e\x1f\x40\x01\x00\x00\x00\xfd\x54\x00\x00\x0f\xfc\x08\x00\x00\xfb\x14\x6e\x0e\x01\x00\x01\x0b\x0b")
+	m.custom = custom("name", "\x01\x04\x01\x00\x01f") + custom("producers", "\x01\x08language\x01\x01C\x00") + custom("target_features", "\x01+\x01a")
+	f.Add([]byte(m.String()))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := wasm.Parse(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
@@ -111,8 +116,11 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		if err := m.Check(); err != nil && !errors.Is(err, wasm.ErrHeader) {
-			t.Fatalf("error %v does not wrap ErrHeader", err)
+		d := m.Check()
+		for _, err := range append(d.Custom, d.Module) {
+			if err != nil && !errors.Is(err, wasm.ErrHeader) {
+				t.Fatalf("error %v does not wrap ErrHeader", err)
+			}
 		}
 		for _, id := range m.BuildIDs {
 			if len(id) == 0 || len(id) > len(b) {

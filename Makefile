@@ -12,6 +12,7 @@ CORPUS   ?= corpus
 N        ?= 20000
 ROUNDS   ?= 5
 PARTS    ?=
+FAMILY   ?=
 
 .PHONY: help build cross test race fuzz lint corpus mutate sweep bench microbench peers e2e torture demo clean
 
@@ -49,9 +50,9 @@ corpus: build ## check a folder of symbol files, and serve it: make corpus CORPU
 	SYMKEEP_CORPUS=$(CORPUS) go test -tags corpus -count 1 -run Corpus ./internal/cab
 	SYMKEEP_CORPUS=$(CORPUS) SYMKEEP_BIN=$(CURDIR)/$(BIN) go test -tags corpus -count 1 -v -timeout 20m -run 'Test(Truth|Served)Corpus' ./e2e
 
-mutate: ## damage files of the corpus at random, held against other tools: make mutate CORPUS=DIR N=20000 SEED=1
+mutate: ## damage files of the corpus at random, held against other tools: make mutate CORPUS=DIR N=20000 SEED=1 FAMILY=wasm
 	@scripts/need.sh debuggers node truth
-	SYMKEEP_CORPUS=$(CORPUS) SYMKEEP_MUTANTS=$(N) SYMKEEP_SEED=$(SEED) nice -n 10 \
+	SYMKEEP_CORPUS=$(CORPUS) SYMKEEP_MUTANTS=$(N) SYMKEEP_SEED=$(SEED) SYMKEEP_FAMILY=$(FAMILY) nice -n 10 \
 	  go test -tags corpus -count 1 -timeout 12h -v -run 'TestMutate$$' ./internal/validate
 
 sweep: build ## check all programs of this machine and of npm packages: no panic, no false error

@@ -34,8 +34,9 @@ const (
 // the only one for portable PDBs reads little more than their id.
 //
 // It fails for a panic, for a check that takes too long, for memory, and for too
-// many misses. SYMKEEP_MUTANTS is how many mutants to make, SYMKEEP_SEED which ones. Examples, with
-// what was done to them, are kept in tmp/mutants.
+// many misses. SYMKEEP_MUTANTS is how many mutants to make, SYMKEEP_SEED which ones, and
+// SYMKEEP_FAMILY of which one family, if not of all. Examples, with what was done to
+// them, are kept in tmp/mutants.
 func TestMutate(t *testing.T) {
 	n, seed := number(t, "SYMKEEP_MUTANTS", 20000), number(t, "SYMKEEP_SEED", 1)
 	dir, m := openCorpus(t)
@@ -83,8 +84,9 @@ func number(t *testing.T, name string, value int) int {
 // corpusSpecimens are the files of the corpus that are good each by itself.
 func corpusSpecimens(t *testing.T, dir string, m manifest) map[string][]specimen {
 	pool := map[string][]specimen{}
+	only := os.Getenv("SYMKEEP_FAMILY")
 	for _, f := range m.Files {
-		if f.Family == "raw" || strings.HasPrefix(f.Path, "defects/") {
+		if only != "" && f.Family != only || f.Family == "raw" || strings.HasPrefix(f.Path, "defects/") {
 			continue
 		}
 		data, err := os.ReadFile(filepath.Join(dir, f.Path))
@@ -95,6 +97,9 @@ func corpusSpecimens(t *testing.T, dir string, m manifest) map[string][]specimen
 		if rep := check(t, named(file(s.path, data))); rep.Verdict == catalog.Good && len(data) <= maxSpecimen {
 			pool[f.Family] = append(pool[f.Family], s)
 		}
+	}
+	if len(pool) == 0 {
+		t.Fatalf("SYMKEEP_FAMILY=%s: no such file in the corpus, wanted pe, pdb, ppdb, elf, macho, sym or wasm", only)
 	}
 	return pool
 }

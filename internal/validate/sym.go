@@ -70,9 +70,6 @@ func checkBreakpad(s *subject) {
 	if facts.NoLineEnd {
 		s.addAs(catalog.Warning, "SYM-RECORD", s.size, "the last line has no end; some readers drop it")
 	}
-	if facts.Unknown > 0 {
-		s.addAs(catalog.Warning, "SYM-RECORD", 0, "line %d: found a record of unknown type, and %d such lines in all", facts.FirstOdd, facts.Unknown)
-	}
 	if facts.Funcs+facts.Publics+facts.Stacks == 0 {
 		s.add("SYM-EMPTY", 0, "found no FUNC, PUBLIC or STACK record")
 	}

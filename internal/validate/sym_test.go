@@ -31,7 +31,7 @@ func TestBreakpad(t *testing.T) {
 		{"no line end", "full.sym", symHead + "FILE 0 a\nFUNC 1 2 0 f\n1 2 3 0", "warning SYM-RECORD"},
 		{"line of an unnamed file", "full.sym", symHead + "FUNC 1 2 0 f\n1 2 3 7\n", "warning SYM-RECORD"},
 		{"many of them, and damage", "full.sym", symHead + "FUNC 1 2 0 f\n" + dangling(30) + "FUNC zzzz 1\n", "error SYM-RECORD" + strings.Repeat(" warning SYM-RECORD", 20)},
-		{"unknown record", "full.sym", full + "NEWS 1 2\n", "warning SYM-RECORD"},
+		{"unknown record", "full.sym", full + "NEWS 1 2\n", "error SYM-RECORD"},
 		{"right path", "s/full/dc2d8814fd9d472d39a2c2ba0ea7e75d0/full.sym", full, ""},
 		{"wrong id in path", "full/DC2D8814FD9D472D39A2C2BA0EA7E75D1/full.sym", full, "warning SYM-NAME"},
 		{"wrong name in path", "ful/DC2D8814FD9D472D39A2C2BA0EA7E75D0/full.sym", full, "warning SYM-NAME"},

@@ -80,7 +80,7 @@ func TestDebugID(t *testing.T) {
 func TestScanRealFile(t *testing.T) {
 	for name, text := range map[string]string{"LF": full(t), "CRLF": strings.ReplaceAll(full(t), "\n", "\r\n")} {
 		f, errs := scan(t, text)
-		if len(errs) > 0 || f.ModuleErr != nil || f.Funcs != 7 || f.Publics != 7 || f.Lines != 36 || f.Stacks != 10 || f.Unknown != 0 || f.NoLineEnd ||
+		if len(errs) > 0 || f.ModuleErr != nil || f.Funcs != 7 || f.Publics != 7 || f.Lines != 36 || f.Stacks != 10 || f.NoLineEnd ||
 			f.CodeID != "14882DDC9DFD2D4739A2C2BA0EA7E75D91398FF3" {
 			t.Errorf("%s: Scan = %+v, %v", name, f, errs)
 		}
@@ -104,11 +104,12 @@ func TestRecords(t *testing.T) {
 		{"win", "STACK WIN 4 b5ae 16 5 0 c 0 0 0 1 $T0 $ebp = $eip\n", 0},
 		{"win fpo", "STACK WIN 0 b5ae 16 5 0 c 0 0 0 0 1\n", 0},
 		{"info", "INFO URL https://example.org/a b\n", 0},
-		{"unknown", "SOMETHING 1 2 3\n", 0},
 		{"empty line", "\n", 0},
 		{"carriage returns at the end", "PUBLIC 10 0 f\r\r\n", 0},
 		{"carriage return inside", "PUBLIC 10 0 f\r\x02PUBLIC 18 0 g\r\n", 5},
 		{"complete line record without end", "10 5 1 0", 0},
+		{"unknown word", "SOMETHING 1 2 3\n", 5},
+		{"damaged word", "GUNC 30 5 0 f\n30 5 1 0\n", 5},
 		{"func without name", "FUNC 10 5 0\n", 5},
 		{"func with a blank name", "FUNC 10 5 0  \n", 5},
 		{"func not hex", "FUNC zzzz 12\n", 5},
@@ -153,8 +154,8 @@ func TestRecords(t *testing.T) {
 		if dangling := strings.HasPrefix(tt.name, "undefined"); len(errs) > 0 && errs[0].Dangling != dangling {
 			t.Errorf("%s: dangling %t, want %t", tt.name, errs[0].Dangling, dangling)
 		}
-		if (tt.name == "unknown") != (f.Unknown > 0) || (tt.name == "complete line record without end") != f.NoLineEnd {
-			t.Errorf("%s: unknown %d, no line end %t", tt.name, f.Unknown, f.NoLineEnd)
+		if (tt.name == "complete line record without end") != f.NoLineEnd {
+			t.Errorf("%s: no line end %t", tt.name, f.NoLineEnd)
 		}
 	}
 	if _, errs := scan(t, head+"INLINE 0 42 0 0 10 4\n"); len(errs) != 1 {
@@ -204,7 +205,7 @@ func FuzzScan(f *testing.F) {
 		if err != nil {
 			t.Fatalf("Scan: %v", err)
 		}
-		if n := facts.Funcs + facts.Publics + facts.Lines + facts.Stacks + facts.Inlines + facts.Unknown; n > lines {
+		if n := facts.Funcs + facts.Publics + facts.Lines + facts.Stacks + facts.Inlines; n > lines {
 			t.Fatalf("%d records in %d lines", n, lines)
 		}
 		if h, err := breakpad.ReadHead(bytes.NewReader(b), int64(len(b))); err == nil && facts.ModuleErr == nil && h.Module != facts.Module {

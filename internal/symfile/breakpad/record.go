@@ -15,6 +15,7 @@ const (
 	wantLine   = "<address> <size> <line> <file number> after a FUNC"
 	wantInit   = "STACK CFI INIT <address> <size> <register>: <expression>..."
 	wantCFI    = "STACK CFI <address> <register>: <expression>... inside the range of the STACK CFI INIT before it"
+	wantRecord = "INFO, FILE, FUNC, PUBLIC, INLINE, INLINE_ORIGIN or STACK, which are all that readers know"
 	wantWin    = "STACK WIN <type> and 8 hex fields, <0 or 1>, <program or flag>"
 )
 
@@ -171,15 +172,14 @@ func (s *scanner) info(rest []byte) {
 	}
 }
 
-// other is a source line, or a record type that is not known here: the format
-// grows.
+// other is a source line, or a record of a type that is not known. Those are damage:
+// rust-minidump refuses a file for one, and Breakpad takes it for a line that it cannot
+// read, so that nothing may write one before both know it.
 func (s *scanner) other(line []byte) {
 	f := fields{line}
 	_, ok := f.hex()
 	if !ok && upperWord(line) {
-		if s.facts.Unknown++; s.facts.Unknown == 1 {
-			s.facts.FirstOdd = s.line
-		}
+		s.bad(line, wantRecord)
 		return
 	}
 	_, ok2 := f.hex()

@@ -20,8 +20,6 @@ type Facts struct {
 	Inlines   int64
 	Stacks    int64 // STACK CFI INIT and STACK WIN
 	Lines     int64 // source line records
-	Unknown   int64 // lines of record types nobody knows here; they are no damage
-	FirstOdd  int64 // number of the first such line
 	NoLineEnd bool  // the last line is complete but has no end
 }
 

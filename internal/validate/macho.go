@@ -133,7 +133,11 @@ func checkMachO(s *subject) {
 // checkSlice reports whether the slice can be paired.
 func (s *subject) checkSlice(sl *macho.Slice, dsym bool) (machoSlice, bool) {
 	got := machoSlice{arch: sl.Arch(), uuid: sl.UUID, dwarf: sl.Dwarf() != nil}
-	if err := sl.CheckBounds(); err != nil {
+	switch err := sl.CheckBounds(); {
+	case errors.Is(err, macho.ErrHeader):
+		s.damaged("MO-HDR", err)
+		return got, false
+	case err != nil:
 		s.damaged("MO-TRUNC", err)
 		return got, false
 	}

@@ -13,6 +13,8 @@ const (
 	cmdSegment64      = 0x19
 	cmdUUID           = 0x1b
 	cmdEncryption     = 0x21
+	cmdDyldInfo       = 0x22
+	cmdDyldInfoOnly   = 0x80000022
 	cmdEncryption64   = 0x2c
 	commandsAlignment = 4
 )
@@ -20,6 +22,19 @@ const (
 // linkedits are the commands that place a table (linkedit_data_command).
 var linkedits = map[uint32]string{0x1d: "code signature", 0x1e: "segment split information", 0x26: "function starts",
 	0x29: "data in code", 0x2b: "code signing requirements", 0x2e: "linker optimization hints", 0x80000033: "exports trie", 0x80000034: "chained fixups"}
+
+// dyldInfo are the tables that LC_DYLD_INFO places, in their order.
+var dyldInfo = []string{"rebase information", "binding information", "weak binding information", "lazy binding information", "export information"}
+
+// maxTables bounds the tables of a slice that are kept. Each command comes once.
+const maxTables = 32
+
+// table takes note of a table whose offset and size b begins with.
+func (s *Slice) table(name string, b []byte) {
+	if len(b) >= 8 && len(s.tables) < maxTables {
+		s.tables = append(s.tables, linkedit{name, s.Order.Uint32(b), s.Order.Uint32(b[4:])})
+	}
+}
 
 // commands decodes the load commands in b, which start at headLen of the slice.
 func (s *Slice) commands(b []byte, count uint32, headLen int64) error {
@@ -48,14 +63,19 @@ func (s *Slice) commands(b []byte, count uint32, headLen int64) error {
 // of kind and size.
 func (s *Slice) command(kind uint32, b []byte, at int64) error {
 	o := s.Order
-	need := map[uint32]int{cmdSegment: 56, cmdSegment64: 72, cmdSymtab: 24, cmdDysymtab: 16, cmdUUID: 24, cmdEncryption: 20, cmdEncryption64: 20}[kind]
+	need := map[uint32]int{cmdSegment: 56, cmdSegment64: 72, cmdSymtab: 24, cmdDysymtab: 16, cmdUUID: 24, cmdEncryption: 20, cmdEncryption64: 20,
+		cmdDyldInfo: 48, cmdDyldInfoOnly: 48}[kind]
 	if len(b) < need {
 		return damaged(at+4, fmt.Sprintf("size of load command %#x", kind), fmt.Sprint(len(b)), fmt.Sprintf("at least %d", need))
 	}
-	if name, ok := linkedits[kind]; ok && len(b) >= 16 && len(s.tables) < len(linkedits) {
-		s.tables = append(s.tables, linkedit{name, o.Uint32(b[8:]), o.Uint32(b[12:])})
+	if name, ok := linkedits[kind]; ok {
+		s.table(name, b[8:])
 	}
 	switch kind {
+	case cmdDyldInfo, cmdDyldInfoOnly:
+		for i, name := range dyldInfo {
+			s.table(name, b[8+8*i:])
+		}
 	case cmdUUID:
 		if !s.HasUUID {
 			s.UUID, s.HasUUID = [16]byte(b[8:24]), true
@@ -67,10 +87,10 @@ func (s *Slice) command(kind uint32, b []byte, at int64) error {
 	case cmdEncryption, cmdEncryption64:
 		s.Encrypted = s.Encrypted || o.Uint32(b[16:]) != 0
 	case cmdSegment:
-		s.Segments = append(s.Segments, Segment{name16(b[8:]), uint64(o.Uint32(b[32:])), uint64(o.Uint32(b[36:]))})
+		s.Segments = append(s.Segments, Segment{name16(b[8:]), uint64(o.Uint32(b[24:])), uint64(o.Uint32(b[28:])), uint64(o.Uint32(b[32:])), uint64(o.Uint32(b[36:]))})
 		return s.sections(b[56:], o.Uint32(b[48:]), 68, at)
 	case cmdSegment64:
-		s.Segments = append(s.Segments, Segment{name16(b[8:]), o.Uint64(b[40:]), o.Uint64(b[48:])})
+		s.Segments = append(s.Segments, Segment{name16(b[8:]), o.Uint64(b[24:]), o.Uint64(b[32:]), o.Uint64(b[40:]), o.Uint64(b[48:])})
 		return s.sections(b[72:], o.Uint32(b[64:]), 80, at)
 	}
 	return nil
@@ -86,11 +106,11 @@ func (s *Slice) sections(b []byte, count uint32, entry int, at int64) error {
 	}
 	o := s.Order
 	for ; count > 0; count-- {
-		c := Section{Name: name16(b), Segment: name16(b[16:])}
+		c := Section{Name: name16(b), Segment: name16(b[16:]), in: len(s.Segments) - 1}
 		if entry == 68 {
-			c.Size, c.Offset = uint64(o.Uint32(b[36:])), uint64(o.Uint32(b[40:]))
+			c.Address, c.Size, c.Offset, c.kind = uint64(o.Uint32(b[32:])), uint64(o.Uint32(b[36:])), uint64(o.Uint32(b[40:])), byte(o.Uint32(b[56:]))
 		} else {
-			c.Size, c.Offset = o.Uint64(b[40:]), uint64(o.Uint32(b[48:]))
+			c.Address, c.Size, c.Offset, c.kind = o.Uint64(b[32:]), o.Uint64(b[40:]), uint64(o.Uint32(b[48:])), byte(o.Uint32(b[64:]))
 		}
 		s.Sections = append(s.Sections, c)
 		b = b[entry:]

@@ -45,6 +45,7 @@ const (
 	TypeCore    FileType = 4
 	TypeDylib   FileType = 6
 	TypeBundle  FileType = 8
+	typeStub    FileType = 9 // a dylib to link against, without content
 	TypeDSYM    FileType = 10
 	TypeKext    FileType = 11
 )
@@ -72,6 +73,7 @@ type Slice struct {
 	Encrypted bool // its code is encrypted
 
 	r              io.ReaderAt
+	commandsEnd    uint64 // where the load commands end
 	symOff, symNum uint32
 	strOff, strLen uint32
 	locals         uint32
@@ -87,6 +89,8 @@ type linkedit struct {
 // A Segment is one LC_SEGMENT or LC_SEGMENT_64.
 type Segment struct {
 	Name     string
+	Address  uint64
+	Memory   uint64 // bytes in memory
 	Offset   uint64
 	FileSize uint64
 }
@@ -95,8 +99,12 @@ type Segment struct {
 type Section struct {
 	Segment string
 	Name    string
+	Address uint64
 	Offset  uint64 // zero where nothing is stored
 	Size    uint64
+
+	in   int  // index of its segment
+	kind byte // S_REGULAR and the like
 }
 
 // Parse reads all slices of r, which holds size bytes. Errors wrap ErrHeader,
@@ -159,6 +167,7 @@ func parseSlice(r io.ReaderAt, off, size int64) (Slice, error) {
 	if err := readFull(s.r, cmds, headLen); err != nil {
 		return s, err
 	}
+	s.commandsEnd = uint64(headLen) + uint64(length)
 	return s, s.commands(cmds, count, headLen)
 }
 
@@ -175,45 +184,6 @@ func (s *Slice) Dwarf() *Section {
 // HasLocals reports whether the symbol table has more than what the slice imports
 // and exports: strip removes the rest.
 func (s *Slice) HasLocals() bool { return s.locals > 0 }
-
-// CheckBounds returns an error that wraps ErrTruncated for the first segment,
-// section or table that ends past the end of the slice.
-func (s *Slice) CheckBounds() error {
-	for _, g := range s.Segments {
-		if g.FileSize > 0 && !s.fits(g.Offset, g.FileSize) {
-			return s.cut("segment "+g.Name, g.Offset, g.FileSize)
-		}
-	}
-	if s.Type == TypeDSYM {
-		for _, c := range s.Sections {
-			if c.Segment == "__DWARF" && !s.fits(c.Offset, c.Size) {
-				return s.cut("section "+c.Name, c.Offset, c.Size)
-			}
-		}
-	}
-	for _, t := range s.tables {
-		if s.Type != TypeDSYM && !s.fits(uint64(t.off), uint64(t.size)) {
-			return s.cut(t.name, uint64(t.off), uint64(t.size))
-		}
-	}
-	if n := uint64(s.symNum) * s.nlistSize(); !s.fits(uint64(s.symOff), n) {
-		return s.cut("symbol table", uint64(s.symOff), n)
-	}
-	if !s.fits(uint64(s.strOff), uint64(s.strLen)) {
-		return s.cut("string table", uint64(s.strOff), uint64(s.strLen))
-	}
-	return nil
-}
-
-func (s *Slice) cut(what string, off, size uint64) error {
-	return &symfile.FormatError{Off: s.Offset + int64(min(off, 1<<62)), What: what, Found: fmt.Sprintf("%d bytes from %#x of the slice", size, off),
-		Want: fmt.Sprintf("an end within its %#x bytes", s.Size), Kind: ErrTruncated}
-}
-
-func (s *Slice) fits(off, size uint64) bool {
-	total := uint64(s.Size)
-	return off <= total && size <= total-off
-}
 
 // Arch returns the name of the slice's architecture. Unknown numbers print as hex.
 func (s *Slice) Arch() string { return archName(s.CPU, s.SubCPU) }

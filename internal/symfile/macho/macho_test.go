@@ -288,16 +288,70 @@ func TestUnwind(t *testing.T) {
 	}
 }
 
-func TestSymbolNames(t *testing.T) {
+// TestSymbolTable has one symbol, of a slice with one section.
+func TestSymbolTable(t *testing.T) {
 	le := binary.LittleEndian
-	head := len(thin(le, true, 7, 3, 2, command(le, 2, u32s(le, 0, 0, 0, 0))))
-	for name, bad := range map[uint32]bool{1: false, 3: false, 4: true} {
-		b := thin(le, true, 7, 3, 2, command(le, 2, u32s(le, uint32(head), 1, uint32(head)+16, 4)))
-		b = append(append(b, u32s(le, name, 0x0f, 0, 0)...), "\x00ab\x00"...)
-		got, err := parse(t, b).Slices[0].Symbols()
-		if err != nil || !got.Defined || (got.Damage != nil) != bad {
-			t.Errorf("name at %d: %+v, %v", name, got, err)
+	slice := func(symbol, names uint32) []byte {
+		return thin(le, false, 7, 3, 2, segment32(le, "__TEXT", "__text", 0, 0), command(le, 2, u32s(le, symbol, 1, names, 4)))
+	}
+	head := uint32(len(slice(0, 0)))
+	for _, tt := range []struct {
+		what          string
+		name          uint32
+		kind, section byte
+		want          string
+	}{
+		{"name", 1, 0x0f, 1, ""},
+		{"end of the names", 3, 0x0f, 1, ""},
+		{"name outside", 4, 0x0f, 1, "name of a symbol"},
+		{"no section", 1, 0x0f, 0, "section of a symbol"},
+		{"section outside", 1, 0x0e, 2, "section of a symbol"},
+		{"import", 1, 0x01, 0, ""},
+		{"import from a section", 1, 0x01, 2, "section of a symbol"},
+		{"stab", 1, 0x64, 9, ""},
+	} {
+		b := append(slice(head, head+12), u32s(le, tt.name, uint32(tt.kind)|uint32(tt.section)<<8, 0)...)
+		got, err := parse(t, append(b, "\x00ab\x00"...)).Slices[0].Symbols()
+		if err != nil || (got.Damage == nil) != (tt.want == "") || got.Damage != nil && !strings.HasPrefix(got.Damage.Error(), tt.want) {
+			t.Errorf("%s: %+v, %v, want %q", tt.what, got, err, tt.want)
 		}
+		if placed := tt.kind&0xe0 == 0 && tt.kind&0x0e == 0x0e; got.Defined != placed {
+			t.Errorf("%s: defined %t, want %t", tt.what, got.Defined, placed)
+		}
+	}
+}
+
+func TestSectionBounds(t *testing.T) {
+	le := binary.LittleEndian
+	// A segment of 0x40 bytes at address 0x1000, with one section, in a slice of 0x100 bytes.
+	slice := func(fileType, address, size, off, kind uint32) *macho.Slice {
+		b := thin(le, false, 7, 0, fileType, command(le, 1, name16("__DATA"), u32s(le, 0x1000, 0x40, 0, 0x40, 7, 7, 1, 0),
+			name16("__data"), name16("__DATA"), u32s(le, address, size, off, 0, 0, 0, kind, 0, 0)))
+		return &parse(t, append(b, make([]byte, 0x100-len(b))...)).Slices[0]
+	}
+	for _, tt := range []struct {
+		name string
+		in   *macho.Slice
+		want error
+	}{
+		{"inside", slice(2, 0x1000, 0x40, 0xc0, 0), nil},
+		{"in the load commands", slice(2, 0x1000, 0x40, 0x20, 0), macho.ErrHeader},
+		{"in the load commands of its image", slice(10, 0x1000, 0x40, 0x20, 0), nil},
+		{"past the slice", slice(2, 0x1000, 0x40, 0xc1, 0), macho.ErrTruncated},
+		{"past the slice, of zeros", slice(2, 0x1000, 0x40, 0xc1, 1), nil},
+		{"past the slice, in a dSYM", slice(10, 0x1000, 0x40, 0xc1, 0), nil},
+		{"before its segment", slice(2, 0xfff, 0x40, 0xc0, 0), macho.ErrHeader},
+		{"past its segment", slice(2, 0x1001, 0x40, 0xc0, 0), macho.ErrHeader},
+		{"far past its segment", slice(2, 0x2000, 1, 0xc0, 0), macho.ErrHeader},
+		{"at the end without content", slice(2, 0x2000, 0, 0, 0), nil},
+	} {
+		if err := tt.in.CheckBounds(); !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
+			t.Errorf("%s: CheckBounds = %v, want %v", tt.name, err, tt.want)
+		}
+	}
+	info := parse(t, append(thin(le, false, 7, 3, 2, command(le, 0x80000022, u32s(le, 0, 0, 0, 0, 0, 0, 0, 0, 70, 20))), make([]byte, 10)...))
+	if err := info.Slices[0].CheckBounds(); !errors.Is(err, macho.ErrTruncated) || !strings.HasPrefix(err.Error(), "export information") {
+		t.Errorf("export information past the end: CheckBounds = %v", err)
 	}
 }
 

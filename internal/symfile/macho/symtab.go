@@ -21,7 +21,7 @@ func (s *Slice) nlistSize() uint64 {
 type Symbols struct {
 	DebugMap bool  // object files hold the debug information
 	Defined  bool  // a symbol names something of the slice
-	Damage   error // the first name outside the string table; wraps ErrHeader
+	Damage   error // the first symbol whose name or section is not there; wraps ErrHeader
 }
 
 // Symbols reads the symbol table to its end; a truncated table counts up to its end.
@@ -49,10 +49,16 @@ func (s *Slice) Symbols() (Symbols, error) {
 }
 
 func (s *Slice) symbol(b []byte, at int64, got *Symbols) {
-	kind := b[4]
+	kind, section := b[4], int(b[5])
+	placed := kind&maskStab == 0 && kind&maskType == inSect
 	got.DebugMap = got.DebugMap || kind == stabOSO
-	got.Defined = got.Defined || kind&maskStab == 0 && kind&maskType == inSect
-	if name := s.Order.Uint32(b); name >= s.strLen && name != 0 && got.Damage == nil {
+	got.Defined = got.Defined || placed
+	name := s.Order.Uint32(b)
+	switch {
+	case got.Damage != nil:
+	case name >= s.strLen && name != 0:
 		got.Damage = damaged(s.Offset+at, "name of a symbol", fmt.Sprintf("offset %#x", name), fmt.Sprintf("below the %#x bytes of the string table", s.strLen))
+	case placed && section == 0, kind&maskStab == 0 && section > len(s.Sections): // N_OSO has the kind of processor there
+		got.Damage = damaged(s.Offset+at, "section of a symbol", fmt.Sprint(section), fmt.Sprintf("1 to %d", len(s.Sections)))
 	}
 }

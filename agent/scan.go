@@ -35,7 +35,7 @@ type File struct {
 	Size     int64
 	ModTime  time.Time
 	SHA256   catalog.Digest
-	Explicit bool // named on the command line
+	Explicit bool // named on the command line, or all that is left of a bundle
 	Ignored  bool // of no use to a debugger: counted, not uploaded
 	Identity validate.Identity
 	Archive  error             // of an archive: why nothing came of it, as in validate.File
@@ -105,6 +105,7 @@ func Scan(ctx context.Context, paths []string, dir *spool.Dir, workers int, repo
 		return nil, err
 	}
 	s.replaceArchives()
+	s.claimBundles()
 	if err := s.addEmbedded(ctx); err != nil {
 		return nil, err
 	}

@@ -118,6 +118,14 @@ func TestScan(t *testing.T) {
 		{"the same folder twice", map[string]string{"d/a.sym": foo}, []string{"d", "d/", "d/a.sym"}, []string{"a.sym"}},
 		{"one path in two folders", map[string]string{"x64/a.sym": foo, "arm/a.sym": bar, "arm/b.sym": bar + "\n"}, []string{"x64", "arm"},
 			[]string{"x64/a.sym", "arm/a.sym", "b.sym"}},
+		{"a bundle without DWARF", map[string]string{"a.sym": foo, "a.dSYM/Contents/Info.plist": "<plist/>"}, []string{"."}, []string{"a.dSYM/Contents/Info.plist", "a.sym"}},
+		{"a bundle with something for DWARF", map[string]string{"a.sym": foo, "a.dSYM/Contents/Info.plist": "<plist/>", "a.dSYM/Contents/Resources/DWARF/a": "hi"}, []string{"."},
+			[]string{"a.dSYM/Contents/Info.plist ignored", "a.dSYM/Contents/Resources/DWARF/a", "a.sym"}},
+		{"bundles of one name in two folders", map[string]string{
+			"x/a.dSYM/Contents/Info.plist": "<plist/>", "x/a.dSYM/Contents/Resources/DWARF/a": "hi",
+			"y/a.dSYM/Contents/Info.plist": "<plist/>", "y/a.dSYM/Contents/Resources/DWARF/b": "ho"}, []string{"x", "y"},
+			[]string{"x/a.dSYM/Contents/Info.plist ignored", "a.dSYM/Contents/Resources/DWARF/a", "y/a.dSYM/Contents/Info.plist ignored", "a.dSYM/Contents/Resources/DWARF/b"}},
+		{"an application", map[string]string{"a.sym": foo, "a.app/Contents/Info.plist": "<plist/>"}, []string{"."}, []string{"a.app/Contents/Info.plist ignored", "a.sym"}},
 		{"one name of two files", map[string]string{"o/x64/a.sym": foo, "o/arm/a.sym": bar}, []string{"o/x64/a.sym", "o/arm/a.sym"},
 			[]string{"o/x64/a.sym", "o/arm/a.sym"}},
 	} {

@@ -44,6 +44,7 @@ var packageChecks = []func(p *pkg) error{
 	checkPEPairs,
 	checkELFPairs,
 	checkMachOPairs,
+	checkBundles,
 	checkIndexKeys,
 	checkSources,
 	checkConflicts,

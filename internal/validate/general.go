@@ -43,7 +43,7 @@ func Ignored(f File, id Identity) bool {
 	if !f.Explicit && id.Format == symfile.LinkerScript {
 		return true // by design under the name of a library
 	}
-	if f.Explicit || symbolName(name) || symindex.Named(name) {
+	if f.Explicit || symbolName(name) || symindex.Named(name) || bundleDWARF(f.Path) {
 		return false
 	}
 	if errors.Is(f.Archive, ErrNoSymbols) {
@@ -152,6 +152,9 @@ func (s *subject) checkDisguise() {
 			return catalog.Info
 		}
 		return codeByID[code].Severity
+	}
+	if bundleList(s.Path) {
+		return // checkBundles speaks of it
 	}
 	head := make([]byte, min(s.size, symfile.SniffLen))
 	n, _ := s.in.ReadAt(head, 0)

@@ -144,7 +144,7 @@ func (s *subject) checkSlice(sl *macho.Slice, dsym bool) (machoSlice, bool) {
 	if sl.Encrypted {
 		s.add("MO-ENCRYPTED", sl.Offset, "%s is encrypted", got.arch)
 	}
-	if !got.dwarf && (dsym || strings.Contains(symid.Fold(s.Path), ".dsym/contents/resources/dwarf/")) {
+	if !got.dwarf && (dsym || bundleDWARF(s.Path)) {
 		s.add("MO-DSYM-EMPTY", sl.Offset, "%s has no __debug_info section with content", got.arch)
 	}
 	got.debugMap = s.checkSymbols(sl, dsym) && !got.dwarf && !dsym

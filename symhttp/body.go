@@ -46,6 +46,12 @@ func (b *body) WriteTo(w io.Writer) (n int64, err error) {
 	return n + k, err
 }
 
+// isFile reports whether a file is sent, at least one byte of it.
+func (b *body) isFile() bool {
+	_, ok := b.src.(*os.File)
+	return ok && b.size > int64(len(b.first))
+}
+
 func (b *body) rest(w io.Writer) (int64, error) {
 	switch src := b.src.(type) {
 	case *os.File: // never its own WriteTo: the writer knows how to use sendfile

@@ -121,7 +121,7 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
 		if err == nil {
-			return &patientConn{Conn: conn}, nil
+			return newPatientConn(conn), nil
 		}
 		if !passing(err) || !l.pause() {
 			<-l.conns.slots

@@ -18,9 +18,11 @@ const (
 // A patientConn keeps deadlines that are far away to itself, and its server looks now
 // and then for those that have passed. Fasthttp sets three for each request, which took
 // the runtime a tenth of the time of a small answer; nearly all are replaced long before
-// they come true. It passes sendfile on.
+// they come true. It passes sendfile on, and lets the head of an answer wait for it.
 type patientConn struct {
 	net.Conn
+	writeMore func(p []byte) (int, error) // nil where nothing is gained by it
+	more      bool                        // a file follows the next write
 
 	mu          sync.Mutex
 	read, write deadline
@@ -30,6 +32,23 @@ type patientConn struct {
 type deadline struct {
 	due    time.Time // zero: not kept here
 	handed bool
+}
+
+func newPatientConn(conn net.Conn) *patientConn {
+	return &patientConn{Conn: conn, writeMore: moreWriter(conn)}
+}
+
+// headWaits says that a file follows the next write. Without that the head of an answer
+// is a segment of its own, for which the client wakes up in vain.
+func (c *patientConn) headWaits() { c.more = c.writeMore != nil }
+
+// Write implements net.Conn.
+func (c *patientConn) Write(p []byte) (int, error) {
+	if !c.more {
+		return c.Conn.Write(p)
+	}
+	c.more = false
+	return c.writeMore(p)
 }
 
 // SetReadDeadline implements net.Conn.

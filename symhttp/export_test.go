@@ -24,7 +24,10 @@ func (s *Server) Handler() fasthttp.RequestHandler { return s.http.Handler }
 // PatientConn wraps a connection as a server does; sweep is what the server runs.
 func PatientConn(inner net.Conn) (conn net.Conn, sweep func(context.Context) error) {
 	c := newConns(16)
-	conn = &patientConn{Conn: inner}
+	conn = newPatientConn(inner)
 	c.changed(conn, fasthttp.StateNew)
 	return conn, c.sweep
 }
+
+// HeadWaits says that something follows the next write to a PatientConn.
+func HeadWaits(conn net.Conn) { conn.(*patientConn).headWaits() }

@@ -55,6 +55,9 @@ func (d *debuggers) respond(ctx context.Context, rc *fasthttp.RequestCtx, l symi
 		d.metrics.sent(part.n)
 	case b != nil:
 		rc.SetWriteDeadline(time.Now().Add(d.cfg.WriteTimeout + d.cfg.sending(part.n)))
+		if c, ok := rc.Conn().(*patientConn); ok && b.isFile() {
+			c.headWaits()
+		}
 		rc.SetBodyStream(b, int(part.n))
 		d.metrics.sent(part.n)
 	case status < 300:

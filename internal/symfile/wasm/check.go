@@ -102,7 +102,7 @@ func (c *checker) section(b *body, s knownSection) error {
 		return c.items(b, "type", c.recursive, &c.types)
 	case sectionImport:
 		all := c.imported()
-		return c.items(b, "import", c.entry, all[:]...)
+		return c.items(b, "import", c.importEntry, all[:]...)
 	case sectionFunction:
 		imports := c.functions.count
 		err := c.items(b, "function", c.declaration, &c.functions)

@@ -23,8 +23,8 @@ const (
 // maxPages is how many pages of 64 KiB a memory with addresses of 32 bits has at most.
 const maxPages = 1 << 16
 
-// entry reads one import: the names of a module and of what it gives, and what that is.
-func (c *checker) entry(b *body) error {
+// importEntry reads one import: the names of a module and of what it gives, and what that is.
+func (c *checker) importEntry(b *body) error {
 	for _, what := range []string{"module of an import", "name of an import"} {
 		if err := b.utf8Name(what); err != nil {
 			return err

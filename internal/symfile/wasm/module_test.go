@@ -69,6 +69,7 @@ func TestLists(t *testing.T) {
 		}, ""},
 		{"unknown constructor", func(m *module) { m.types = "\x03\x60\x00\x00\x5d\x00\x20" }, ""},
 		{"unknown value type", func(m *module) { m.types = "\x01\x60\x01\x68\x00" }, ""},
+		{"index as value type", func(m *module) { m.types = "\x02\x60\x00\x00\x60\x01\x00\x00" }, "type at"},
 		{"value type as constructor", func(m *module) { m.types = "\x02\x60\x00\x00\x7f" }, "type at"},
 		{"no constructor", func(m *module) { m.types = "\x02\x60\x00\x00\x00" }, "type at"},
 		{"constructor as value type", func(m *module) { m.types = "\x01\x60\x01\x60\x00" }, "type at"},

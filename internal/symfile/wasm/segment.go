@@ -61,13 +61,14 @@ func (c *checker) elementKind(b *body, flags uint32) error {
 
 // data reads the data section, which has as many segments as were announced.
 func (c *checker) data(b *body) error {
-	off := b.at
+	off, announced := b.at, c.segments
 	n, err := b.list("data segment", func() error { return c.segment(b) })
-	if (err == nil || errors.Is(err, errUnknown)) && c.segments.read && int64(n) != c.segments.count {
-		return damaged(off, "data section", fmt.Sprintf("%d segments", n), fmt.Sprintf("the %d of the data count section", c.segments.count))
+	if err != nil && !errors.Is(err, errUnknown) {
+		return err
 	}
-	if c.segments = (space{count: int64(n), read: true}); err != nil {
-		c.segments.lost = true
+	c.segments = space{count: int64(n), read: true}
+	if announced.read && announced.count != int64(n) {
+		return damaged(off, "data section", fmt.Sprintf("%d segments", n), fmt.Sprintf("the %d of the data count section", announced.count))
 	}
 	return err
 }

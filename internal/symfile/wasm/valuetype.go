@@ -138,8 +138,6 @@ func (c *checker) valueType(b *body) (value, error) {
 		return valueRef, nil
 	case op == typeNull || op == typeNonNull:
 		return valueRef, c.heapType(b)
-	case op < 0x40 || 0x80 <= op: // kept free for indices of types
-		return anyValue, errUnknown
 	}
 	return anyValue, unassigned(at, op, "a value type")
 }

@@ -53,6 +53,9 @@ func (s *Slice) checkSection(c *Section) error {
 	if here && c.Size > 0 && !s.fits(c.Offset, c.Size) {
 		return s.cut("section "+c.Name, c.Offset, c.Size)
 	}
+	if n := uint64(c.relocs) * 8; n > 0 && !s.fits(uint64(c.relocOff), n) {
+		return s.cut("relocations of section "+c.Name, uint64(c.relocOff), n)
+	}
 	g := s.Segments[c.in]
 	if here && c.Size > 0 && g.Offset == 0 && c.Offset < s.commandsEnd {
 		return damaged(s.Offset+int64(c.Offset), "section "+c.Name, fmt.Sprintf("a start at %#x", c.Offset), fmt.Sprintf("it behind the load commands, which end at %#x", s.commandsEnd))

@@ -107,11 +107,13 @@ func (s *Slice) sections(b []byte, count uint32, entry int, at int64) error {
 	o := s.Order
 	for ; count > 0; count-- {
 		c := Section{Name: name16(b), Segment: name16(b[16:]), in: len(s.Segments) - 1}
+		rest := b[48:]
 		if entry == 68 {
-			c.Address, c.Size, c.Offset, c.kind = uint64(o.Uint32(b[32:])), uint64(o.Uint32(b[36:])), uint64(o.Uint32(b[40:])), byte(o.Uint32(b[56:]))
+			c.Address, c.Size, rest = uint64(o.Uint32(b[32:])), uint64(o.Uint32(b[36:])), b[40:]
 		} else {
-			c.Address, c.Size, c.Offset, c.kind = o.Uint64(b[32:]), o.Uint64(b[40:]), uint64(o.Uint32(b[48:])), byte(o.Uint32(b[64:]))
+			c.Address, c.Size = o.Uint64(b[32:]), o.Uint64(b[40:])
 		}
+		c.Offset, c.relocOff, c.relocs, c.kind = uint64(o.Uint32(rest)), o.Uint32(rest[8:]), o.Uint32(rest[12:]), byte(o.Uint32(rest[16:]))
 		s.Sections = append(s.Sections, c)
 		b = b[entry:]
 	}

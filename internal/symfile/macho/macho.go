@@ -103,6 +103,8 @@ type Section struct {
 	Offset  uint64 // zero where nothing is stored
 	Size    uint64
 
+	relocOff, relocs uint32 // relocations, of 8 bytes each
+
 	in   int  // index of its segment
 	kind byte // S_REGULAR and the like
 }

@@ -142,9 +142,7 @@ func (s *subject) checkPEDebug(f *pe.File, facts *peFacts) (repro bool) {
 			facts.embedded = true
 			embedded = append(embedded, e)
 		default:
-			if e.Size > 0 && e.RVA >= f.SizeOfImage {
-				s.add("PE-RSDS", e.Off, "debug entry of type %d at %#x: found its data at RVA %#x, wanted it below SizeOfImage %#x", e.Type, e.Off, e.RVA, f.SizeOfImage)
-			}
+			s.checkDebugEntry(f, e)
 		}
 	}
 	for _, e := range embedded {
@@ -159,6 +157,19 @@ func (s *subject) checkPEDebug(f *pe.File, facts *peFacts) (repro bool) {
 		}
 	}
 	return repro
+}
+
+// checkDebugEntry judges where an entry of another type has its data. Stripped images may
+// keep entries of old types whose data went to a .dbg file; of a type that nobody assigned
+// such an entry is one of a directory that lies elsewhere than the header says.
+func (s *subject) checkDebugEntry(f *pe.File, e pe.DebugEntry) {
+	switch {
+	case e.Size == 0:
+	case e.RVA >= f.SizeOfImage:
+		s.add("PE-RSDS", e.Off, "debug entry of type %d at %#x: found its data at RVA %#x, wanted it below SizeOfImage %#x", e.Type, e.Off, e.RVA, f.SizeOfImage)
+	case e.Type > pe.DebugLast && int64(e.Ptr)+int64(e.Size) > s.size:
+		s.add("PE-RSDS", e.Off, "debug entry of type %d at %#x: found %d bytes at %#x, wanted them inside the %d of the file", e.Type, e.Off, e.Size, e.Ptr, s.size)
+	}
 }
 
 // hasCode reports whether an image has a section to execute: one of resources

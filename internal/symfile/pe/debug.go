@@ -15,6 +15,7 @@ const (
 	DebugRepro       = 16
 	DebugEmbeddedPDB = 17
 	DebugPDBChecksum = 19
+	DebugLast        = 255 // above what is assigned, with room for more
 )
 
 const (

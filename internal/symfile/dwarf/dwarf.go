@@ -121,8 +121,8 @@ func (f *Facts) fault(err error) {
 }
 
 // Walk reads the units of a file, those of ".debug_info" and ".debug_types", or of
-// split DWARF where suffix is ".dwo", the line tables they name, and of version 5 the
-// tables of strings, addresses and ranges. Its error is one of the sections' readers;
+// split DWARF where suffix is ".dwo", the line tables they name, their lists of ranges
+// and locations, and of version 5 the tables of strings and addresses. Its error is one of the sections' readers;
 // facts then hold what came before.
 func Walk(f File, suffix string) (Facts, error) {
 	w := &walker{file: f, order: f.ByteOrder(), suffix: suffix, oldest: 5}
@@ -134,6 +134,9 @@ func Walk(f File, suffix string) (Facts, error) {
 		}
 	}
 	if err := w.lineTables(); err != nil {
+		return w.facts, err
+	}
+	if err := w.walkOldLists(); err != nil {
 		return w.facts, err
 	}
 	if err := w.tables(); err != nil {

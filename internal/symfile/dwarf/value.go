@@ -25,6 +25,9 @@ func (w *walker) value(u *unit, o op, off uint64) error {
 		if l := &w.limits[o.to]; v >= l.end {
 			return w.beyond(l, o, v, off)
 		}
+		if o.to == toRanges || o.to == toLoc {
+			w.old.note(u, o.to, v)
+		}
 	case opIndex:
 		v := r.number(o.n)
 		if l := &w.limits[toStrOffsets]; v >= l.end/uint64(u.offSize) {

@@ -26,7 +26,8 @@ type walker struct {
 	lost      bool            // a value of such a form was met, whose end is not known
 	lines     []uint64        // line tables that units name
 	locations []uint64        // location lists that entries name, of version 5
-	oldest    uint16          // version of any unit
+	old       oldLists
+	oldest    uint16 // version of any unit
 }
 
 // A limit is where offsets into a section must stay below. It is 0 for a section

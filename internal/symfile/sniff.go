@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+	"sync"
 )
 
 // A Format is what the first bytes of a file say it is.
@@ -94,6 +95,9 @@ var magics = []struct {
 	{"MDMP", Minidump},
 }
 
+// heads keeps the memory that Sniff reads into: it is called for every file of a tree.
+var heads = sync.Pool{New: func() any { return new([SniffLen]byte) }}
+
 // Sniff returns the format of r, which holds size bytes. Content alone decides,
 // never a name. A damaged file keeps the format its magic announces, so that the
 // parser of that format can say what is wrong. The error is that of r.
@@ -104,7 +108,9 @@ func Sniff(r io.ReaderAt, size int64) (Format, error) {
 	if size == 0 {
 		return Empty, nil
 	}
-	b := make([]byte, min(size, SniffLen))
+	head := heads.Get().(*[SniffLen]byte)
+	defer heads.Put(head)
+	b := head[:min(size, SniffLen)]
 	if n, err := r.ReadAt(b, 0); n < len(b) {
 		return Unknown, err
 	}

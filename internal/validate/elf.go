@@ -133,7 +133,7 @@ func (id *Identity) addELFRefs(f *elf.File, who elf.Identity) {
 		id.Refs = append(id.Refs, Ref{Kind: RefAltLink, Name: symid.BaseName(a.Name), Build: a.BuildID,
 			Keys: []symid.IndexKey{symid.BuildIDKey(a.BuildID, symid.Debuginfo, "").Index()}})
 	}
-	if u, err := dwarf.Look(f); err == nil && u.Skeletons > 0 {
+	if split, _ := dwarf.Skeleton(f); split {
 		id.Refs = append(id.Refs, Ref{Kind: RefDWO, Build: own})
 	}
 }

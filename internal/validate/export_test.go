@@ -1,6 +1,9 @@
 package validate
 
-import "testing"
+import (
+	"io"
+	"testing"
+)
 
 // Facts of each format, of which tests look at the fields.
 var (
@@ -20,3 +23,6 @@ func ChecksVersion(t testing.TB) string {
 	}
 	return v
 }
+
+// NewHeaderReader returns the reader behind Identify.
+func NewHeaderReader(r io.ReaderAt, size int64) io.ReaderAt { return newHeaderReader(r, size) }

@@ -35,6 +35,8 @@ type Identity struct {
 	IDs    []catalog.IDs
 	Keys   []catalog.RankedKey
 	Refs   []Ref
+
+	Embedded bool // a managed image says that its portable PDB is inside
 }
 
 // A Ref is what a file says about its other half.
@@ -81,7 +83,9 @@ func (id *Identity) addKey(k symid.Key, rank int) {
 // Identify reads the headers of r, which holds size bytes and is called name (a
 // base name), and returns what they tell. The error is one of r's.
 func Identify(r io.ReaderAt, size int64, name string) (Identity, error) {
-	in := newInput(context.Background(), r, size)
+	h := newHeaderReader(r, size)
+	defer h.release()
+	in := newInput(context.Background(), h, size)
 	id, err := identify(in, name)
 	if err == nil {
 		err = in.failure()

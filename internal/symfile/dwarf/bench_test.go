@@ -22,10 +22,10 @@ func BenchmarkWalk(b *testing.B) {
 	}
 }
 
-func BenchmarkLook(b *testing.B) {
+func BenchmarkSkeleton(b *testing.B) {
 	f := fixture(b, "tiny.so")
 	for b.Loop() {
-		if _, err := dwarf.Look(f); err != nil {
+		if _, err := dwarf.Skeleton(f); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -145,16 +145,6 @@ func Walk(f File, suffix string) (Facts, error) {
 	return w.facts, w.lookups()
 }
 
-// Look reads the first unit's header and root entry alone: a cheap look at what
-// kind of debug information the file has.
-func Look(f File) (Facts, error) {
-	w := &walker{file: f, order: f.ByteOrder(), look: true}
-	for _, s := range f.DebugSections("info") {
-		return w.facts, w.units("info", s)
-	}
-	return w.facts, nil
-}
-
 // find returns the first section of that name.
 func (w *walker) find(name string) (Section, bool) {
 	for _, s := range w.file.DebugSections(name) {

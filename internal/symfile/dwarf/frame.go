@@ -42,7 +42,7 @@ func DebugFrames(s Section, order binary.ByteOrder) (int, error) {
 // frames walks the chain of entries. A length of zero ends a part of it: linkers
 // leave one where object files end.
 func frames(s Section, order binary.ByteOrder, form frameForm) (int, error) {
-	r, err := newReader(&s, order)
+	r, err := newReader(&s, order, bufferSize)
 	if err != nil || s.Unrelocated {
 		return 0, err
 	}

@@ -29,10 +29,11 @@ type reader struct {
 	err   error
 }
 
-// newReader opens s. The caller closes the reader.
-func newReader(s *Section, order binary.ByteOrder) (*reader, error) {
+// newReader opens s and keeps up to room bytes of it in memory, at least ahead. The
+// caller closes the reader.
+func newReader(s *Section, order binary.ByteOrder, room uint64) (*reader, error) {
 	r := &reader{order: order, size: s.Size, close: func() error { return nil }}
-	r.buf = make([]byte, 0, min(max(s.Size, 64), bufferSize))
+	r.buf = make([]byte, 0, min(max(s.Size, 64), room))
 	if s.At != nil {
 		r.src = io.NewSectionReader(s.At, 0, int64(s.Size))
 		return r, nil

@@ -13,7 +13,6 @@ type walker struct {
 	file   File
 	order  binary.ByteOrder
 	suffix string
-	look   bool // only the root of the first unit
 	facts  Facts
 
 	section   Section
@@ -48,7 +47,7 @@ func (w *walker) units(name string, s Section) error {
 		return err
 	}
 	return w.through(s, func() error {
-		if err := w.chain(); err != nil || w.look {
+		if err := w.chain(); err != nil {
 			return err
 		}
 		return w.in.finish()
@@ -60,7 +59,7 @@ func (w *walker) units(name string, s Section) error {
 func (w *walker) through(s Section, read func() error) error {
 	w.section = s
 	var err error
-	if w.in, err = newReader(&s, w.order); err != nil {
+	if w.in, err = newReader(&s, w.order, bufferSize); err != nil {
 		return err
 	}
 	defer w.in.close()
@@ -84,7 +83,7 @@ func (w *walker) chain() error {
 			return err
 		case !more && n == 0:
 			return w.bad(0, "no unit", "at least one")
-		case !more || w.look && n == 1:
+		case !more:
 			return nil
 		}
 		if err := w.next(); err != nil {
@@ -216,7 +215,7 @@ func (w *walker) entries(u *unit, t *table) error {
 		w.facts.Types = w.facts.Types || d.typ
 		if n == 0 {
 			u.dwoName = d.dwoName
-			if w.look || !d.children {
+			if !d.children {
 				return w.rest(u)
 			}
 		}
@@ -267,9 +266,6 @@ func (w *walker) attributes(u *unit, d *decl, off uint64) error {
 // rest passes over what follows the root's last child.
 func (w *walker) rest(u *unit) error {
 	r := w.in
-	if w.look {
-		return nil
-	}
 	for r.at() < u.end {
 		r.fill(1)
 		b := r.buf[r.pos:]

@@ -206,6 +206,9 @@ func (f *File) readSegments(h header, first Section) error {
 	if count > maxSegments {
 		return damaged(0, "number of program headers", fmt.Sprint(count), fmt.Sprintf("at most %d", maxSegments))
 	}
+	if f.fits(h.phoff, count*uint64(h.phentsize)) {
+		f.Segments = make([]Segment, 0, count)
+	}
 	return f.table("program header table", h.phoff, count, int(h.phentsize), func(b []byte) {
 		f.Segments = append(f.Segments, f.segment(b))
 	})

@@ -75,6 +75,9 @@ func (f *File) readSections(h header, first Section) error {
 	if count > maxSections {
 		return damaged(int64(h.shoff), "number of sections", fmt.Sprint(count), fmt.Sprintf("at most %d", maxSections))
 	}
+	if f.fits(h.shoff, count*uint64(h.shentsize)) {
+		f.Sections = make([]Section, 0, count)
+	}
 	err := f.table("section header table", h.shoff, count, int(h.shentsize), func(b []byte) {
 		f.Sections = append(f.Sections, f.section(b))
 	})

@@ -6,7 +6,6 @@ import (
 	"os"
 
 	"symkeep/internal/spool"
-	"symkeep/internal/symfile"
 )
 
 // addEmbedded puts the portable PDBs that managed images carry behind those, as files
@@ -19,7 +18,7 @@ func (s *scanner) addEmbedded(ctx context.Context) error {
 	var files []File
 	for _, f := range s.files {
 		files = append(files, f)
-		if f.Ignored || f.Identity.Format != symfile.PE {
+		if f.Ignored || !f.Identity.Embedded {
 			continue
 		}
 		if err := ctx.Err(); err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +27,10 @@ var ErrChanged = errors.New("the file changed after it was scanned")
 
 // hashChunk is how much of a file is read at once, per worker.
 const hashChunk = 1 << 20
+
+// hashBuffers keeps the memory of workers: most files of a build tree are smaller than
+// what it would cost to clear a buffer for each.
+var hashBuffers = sync.Pool{New: func() any { return new([hashChunk]byte) }}
 
 // A File is one scanned file.
 type File struct {
@@ -163,13 +168,15 @@ func (s *scanner) read(ctx context.Context, no int) error {
 }
 
 func (s *scanner) hash(ctx context.Context, r io.Reader, f *File) error {
-	h, buf := sha256.New(), make([]byte, min(hashChunk, f.Size+1))
+	buf := hashBuffers.Get().(*[hashChunk]byte)
+	defer hashBuffers.Put(buf)
+	h := sha256.New()
 	var size int64
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n, err := r.Read(buf)
+		n, err := r.Read(buf[:])
 		h.Write(buf[:n])
 		size += int64(n)
 		if n > 0 {

@@ -12,7 +12,6 @@ import (
 
 	"symkeep/internal/catalog"
 	"symkeep/internal/container"
-	"symkeep/internal/symfile"
 	"symkeep/internal/symfile/pe"
 	"symkeep/internal/symid"
 	"symkeep/internal/validate"
@@ -46,7 +45,7 @@ func (d *Dir) AddEmbedded(ctx context.Context, members []File, size int64) ([]Fi
 	for i := range members {
 		m := &members[i]
 		files = append(files, *m)
-		if m.Ignored || m.Identity.Format != symfile.PE {
+		if m.Ignored || !m.Identity.Embedded {
 			continue
 		}
 		if err := ctx.Err(); err != nil {

@@ -28,6 +28,7 @@ func identifyPE(r io.ReaderAt, size int64, name string) Identity {
 	ids := catalog.IDs{Arch: id.Arch, CodeID: f.CodeID().String()}
 	entries, _ := f.Debug()
 	for _, e := range entries {
+		id.Embedded = id.Embedded || e.Type == pe.DebugEmbeddedPDB
 		if e.Type != pe.DebugCodeView {
 			continue
 		}

@@ -54,11 +54,13 @@ func openDB(path string) (*bolt.DB, error) {
 type index struct {
 	db *bolt.DB
 
-	writing sync.Mutex // held over a transaction
+	writing chan struct{} // capacity 1: held over a transaction
 
 	mu    sync.Mutex // guards queue
 	queue []*write
 }
+
+func newIndex(db *bolt.DB) *index { return &index{db: db, writing: make(chan struct{}, 1)} }
 
 type write struct {
 	changes []change
@@ -71,35 +73,47 @@ type change struct {
 	entry  *Entry
 }
 
-// update applies changes, durably when it returns.
+// update applies changes, durably when it returns. One writer at a time carries out what
+// all have queued meanwhile. The others wait for that or for their turn, whatever comes
+// first: one that only waited for its turn would come to it long after its changes were
+// made, and let those behind it go one by one.
 func (x *index) update(changes ...change) error {
 	w := &write{changes, make(chan error, 1)}
 	x.mu.Lock()
 	x.queue = append(x.queue, w)
 	x.mu.Unlock()
+	select {
+	case err := <-w.done:
+		return err
+	case x.writing <- struct{}{}:
+	}
+	x.commit()
+	<-x.writing
+	return <-w.done
+}
 
-	x.writing.Lock()
+// commit makes one transaction of everything queued. The caller holds x.writing.
+func (x *index) commit() {
 	x.mu.Lock()
 	all := x.queue
 	x.queue = nil
 	x.mu.Unlock()
-	if len(all) > 0 {
-		err := x.db.Update(func(tx *bolt.Tx) error {
-			for _, w := range all {
-				for _, c := range w.changes {
-					if err := apply(tx, c); err != nil {
-						return err
-					}
+	if len(all) == 0 {
+		return
+	}
+	err := x.db.Update(func(tx *bolt.Tx) error {
+		for _, w := range all {
+			for _, c := range w.changes {
+				if err := apply(tx, c); err != nil {
+					return err
 				}
 			}
-			return nil
-		})
-		for _, w := range all {
-			w.done <- err
 		}
+		return nil
+	})
+	for _, w := range all {
+		w.done <- err
 	}
-	x.writing.Unlock()
-	return <-w.done
 }
 
 func apply(tx *bolt.Tx, c change) error {

@@ -140,7 +140,7 @@ func (s *Store) openIndex() error {
 		return err
 	}
 	s.db = db
-	s.index = &index{db: db}
+	s.index = newIndex(db)
 	onDisk, _ := os.ReadFile(s.path("blobs", "epoch"))
 	state, err := s.index.state()
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -19,7 +20,8 @@ import (
 // err. With dead set, as after a crash, all later ones fail too.
 type faultyFS struct {
 	blobstore.OS
-	step  int // counts down; 0 never fails
+	mu    sync.Mutex // held by fault: directories are synced at the same time
+	step  int        // counts down; 0 never fails
 	err   error
 	dead  bool
 	torn  bool // the failing write leaves half of its bytes
@@ -27,6 +29,8 @@ type faultyFS struct {
 }
 
 func (f *faultyFS) fault(what string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.trace = append(f.trace, what)
 	if f.step == 0 {
 		return nil

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"golang.org/x/sync/errgroup"
+
 	"symkeep/internal/cab"
 	"symkeep/internal/catalog"
 	"symkeep/internal/fault"
@@ -223,7 +225,7 @@ func (s *Store) adopt(st *Staging, e Entry, rule onConflict) (Entry, error) {
 
 func (s *Store) place(st *Staging, e Entry) error {
 	path := s.blobPath(e.Digest)
-	if err := s.ensureShard(path); err != nil {
+	if err := s.makeShard(path); err != nil {
 		return err
 	}
 	if err := st.f.Close(); err != nil { // before the rename: Windows refuses otherwise
@@ -233,7 +235,7 @@ func (s *Store) place(st *Staging, e Entry) error {
 		return err
 	}
 	fault.Point("blob-renamed")
-	if err := s.fs.SyncDir(filepath.Dir(path)); err != nil {
+	if err := s.syncShard(path); err != nil {
 		return err
 	}
 	if err := s.index.update(change{e.Digest, &e}); err != nil {
@@ -263,28 +265,48 @@ func (s *Store) present(d catalog.Digest) (Entry, bool, error) {
 	return e, true, f.Close()
 }
 
-// ensureShard makes both shard directories and makes them durable. A directory
-// that exists may be the work of a crashed process which did not get to sync it,
-// so each is synced once per process.
-func (s *Store) ensureShard(blob string) error {
+// makeShard makes both directories of a blob.
+func (s *Store) makeShard(blob string) error {
+	low := filepath.Dir(blob)
+	s.mu.Lock()
+	known := s.shards[low]
+	s.mu.Unlock()
+	if known {
+		return nil
+	}
+	if err := s.fs.Mkdir(filepath.Dir(low)); err != nil {
+		return err
+	}
+	return s.fs.Mkdir(low)
+}
+
+// syncShard makes what a blob's directory holds durable, and the two directories
+// themselves. A directory that exists may be the work of another upload, or of a crashed
+// process, that did not get to sync it: each is synced once per process by whoever does
+// not know of that yet.
+func (s *Store) syncShard(blob string) error {
 	low := filepath.Dir(blob)
 	high := filepath.Dir(low)
-	for _, dir := range []string{high, low} {
-		s.mu.Lock()
-		known := s.shards[dir]
-		s.mu.Unlock()
-		if known {
-			continue
+	dirs := []string{low}
+	var fresh []string
+	s.mu.Lock()
+	for _, dir := range []string{low, high} {
+		if !s.shards[dir] {
+			dirs, fresh = append(dirs, filepath.Dir(dir)), append(fresh, dir)
 		}
-		if err := s.fs.Mkdir(dir); err != nil {
-			return err
-		}
-		if err := s.fs.SyncDir(filepath.Dir(dir)); err != nil {
-			return err
-		}
-		s.mu.Lock()
-		s.shards[dir] = true
-		s.mu.Unlock()
 	}
+	s.mu.Unlock()
+	var g errgroup.Group
+	for _, dir := range dirs { // at the same time: a journal writes them in one go
+		g.Go(func() error { return s.fs.SyncDir(dir) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	for _, dir := range fresh {
+		s.shards[dir] = true
+	}
+	s.mu.Unlock()
 	return nil
 }

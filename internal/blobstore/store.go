@@ -67,9 +67,9 @@ type Store struct {
 	locks keyLocks
 	dirty bool // the last process did not close the store
 
-	mu       sync.Mutex // guards what follows
-	reserved int64      // bytes promised to stagings and not written yet
-	shards   map[string]bool
+	mu       sync.Mutex      // guards what follows
+	reserved int64           // bytes promised to stagings and not written yet
+	shards   map[string]bool // directories that are durable in theirs
 }
 
 // Open opens the directory, empties tmp, and rebuilds the index if it has to.

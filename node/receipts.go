@@ -2,13 +2,16 @@ package node
 
 import (
 	"context"
+	"time"
 
 	"symkeep/internal/catalog"
 	"symkeep/raftfsm"
 )
 
-// receiptQueue bounds the receipts that wait to be recorded.
-const receiptQueue = 4096
+const (
+	receiptQueue = 4096                   // receipts that wait to be recorded
+	receiptPause = 100 * time.Millisecond // between proposals: each is synced by every voter, twice
+)
 
 // recordReceipt has the copies of an uploaded blob made known to the cluster soon,
 // so that nobody is asked for it again and that it is collected if its package
@@ -32,6 +35,7 @@ func (n *Node) runReceipts(ctx context.Context) error {
 			if _, err := n.propose(ctx, raftfsm.PutReceipts{Receipts: batch}); err != nil && ctx.Err() == nil {
 				n.log.Warn("copies not recorded yet, the commit will", "blobs", len(batch), "err", err)
 			}
+			pause(ctx, receiptPause)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"symkeep/internal/api"
 	"symkeep/internal/catalog"
@@ -25,6 +26,12 @@ const (
 	// of it add a second.
 	stallTimeout = 45 * time.Second
 	settleRate   = 8 << 20
+	// smallFile is the size up to which smallLanes files are sent where one larger one
+	// would be: what they take is not bandwidth but the time until each is durable, and
+	// servers make many durable as fast as one. No push sends more than mostLanes of them.
+	smallFile  = 256 << 10
+	smallLanes = 4
+	mostLanes  = 16
 	// conflictRounds is how often one server may move its offset under us.
 	conflictRounds = 4
 )
@@ -69,7 +76,8 @@ func (t *transfer) totals() (done, total int64) {
 	return t.done, t.total
 }
 
-// upload sends each lacking blob once, large ones first, a few at a time.
+// upload sends each lacking blob once, large ones first, a few at a time, and small ones
+// more at a time.
 func (p *push) upload(ctx context.Context, lacking []catalog.Digest) error {
 	files, err := p.sources(lacking)
 	if err != nil {
@@ -81,12 +89,7 @@ func (p *push) upload(ctx context.Context, lacking []catalog.Digest) error {
 		e.Bytes += f.Size
 	}
 	p.report.Report(e)
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(p.cfg.Uploads)
-	for _, f := range files {
-		g.Go(func() error { return p.uploadFile(gctx, f) })
-	}
-	if err := g.Wait(); err != nil {
+	if err := p.uploadAll(ctx, files); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -96,6 +99,30 @@ func (p *push) upload(ctx context.Context, lacking []catalog.Digest) error {
 		p.sent[f.SHA256] = true
 	}
 	return nil
+}
+
+// uploadAll shares lanes out: a small file takes one, a larger one its share of all.
+func (p *push) uploadAll(ctx context.Context, files []*File) error {
+	all := max(p.cfg.Uploads, min(smallLanes*p.cfg.Uploads, mostLanes))
+	lanes := semaphore.NewWeighted(int64(all))
+	g, gctx := errgroup.WithContext(ctx)
+	for _, f := range files {
+		n := int64(1)
+		if f.Size > smallFile {
+			n = int64(all / p.cfg.Uploads)
+		}
+		if lanes.Acquire(gctx, n) != nil {
+			break
+		}
+		g.Go(func() error {
+			defer lanes.Release(n)
+			return p.uploadFile(gctx, f)
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err()
 }
 
 // sources picks one local file for each digest.

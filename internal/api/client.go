@@ -30,7 +30,7 @@ func NewClient(base string) (*Client, error) {
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.DialContext = (&net.Dialer{Timeout: 4 * time.Second, KeepAlive: 15 * time.Second}).DialContext
-	t.MaxIdleConnsPerHost = 16
+	t.MaxIdleConnsPerHost = 64 // as many as an agent sends files at once
 	t.DisableCompression = true
 	t.ExpectContinueTimeout = 2 * time.Second
 	once := t.Clone()

@@ -61,6 +61,10 @@ func takes(list string) bool {
 	return slices.Contains(names, string(cab.Cab)) && slices.Contains(names, string(cab.GZ))
 }
 
+// expectFrom is the size from which a server is asked for its consent first: below it,
+// bytes sent in vain cost no more than asking.
+const expectFrom = 64 << 10
+
 // Send sends the bytes of s from offset on; body holds s.Size-offset bytes. It returns
 // once W members hold the blob. An *Error with status 409 means that the offset is not
 // the acknowledged one: ask UploadState, then go on. catalog.ErrInvalid about a packed
@@ -77,7 +81,9 @@ func (c *Client) Send(ctx context.Context, s Sending, offset int64, body io.Read
 	}
 	s.stamp(req)
 	req.Header.Set("Content-Type", "application/octet-stream")
-	req.Header.Set("Expect", "100-continue")
+	if req.ContentLength >= expectFrom {
+		req.Header.Set("Expect", "100-continue")
+	}
 	req.Header.Set(HeaderUploadOffset, strconv.FormatInt(offset, 10))
 	req.Header.Set(HeaderUploadLength, strconv.FormatInt(s.Size, 10))
 	resp, err := c.do(req)

@@ -67,7 +67,7 @@ bench: build ## symkeep beside nginx and debuginfod in one run: tmp/bench.txt; m
 microbench: ## the benchmarks of single packages
 	go test -run '^$$' -bench . -benchtime 1s ./internal/cab ./internal/symid ./raftfsm ./replication
 
-peers: build ## measure symkeep check beside other tools on the same files: make peers CORPUS=DIR ROUNDS=5
+peers: build ## measure symkeep beside other tools on the same files, checks and identification: make peers CORPUS=DIR ROUNDS=5
 	@scripts/need.sh debuggers node truth
 	SYMKEEP_CORPUS=$(CORPUS) SYMKEEP_ROUNDS=$(ROUNDS) SYMKEEP_BIN=$(CURDIR)/$(BIN) \
 	  go test -tags corpus -count 1 -timeout 1h -v -run TestPeers ./e2e

@@ -34,6 +34,9 @@ func runTests(m *testing.M) int {
 	if code, ok := rig.Child(); ok {
 		return code
 	}
+	if code, ok := identifyChild(); ok {
+		return code
+	}
 	defer removeFaultBin()
 	bin = os.Getenv("SYMKEEP_BIN")
 	if bin == "" {

@@ -24,14 +24,7 @@ import (
 // SYMKEEP_ROUNDS is how many rounds, SYMKEEP_CORPUS where files are; the largest debug
 // files of this machine are measured as well.
 func TestPeers(t *testing.T) {
-	rounds := 5
-	if s := os.Getenv("SYMKEEP_ROUNDS"); s != "" {
-		n, err := strconv.Atoi(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		rounds = n
-	}
+	rounds := peerRounds(t)
 	w := newWitnesses(t)
 	var out strings.Builder
 	tab := tabwriter.NewWriter(&out, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -57,6 +50,19 @@ func TestPeers(t *testing.T) {
 	if err := os.WriteFile("../tmp/peers.txt", []byte(out.String()), 0o644); err != nil {
 		t.Error(err)
 	}
+}
+
+// peerRounds is how often everything is measured.
+func peerRounds(t *testing.T) int {
+	s := os.Getenv("SYMKEEP_ROUNDS")
+	if s == "" {
+		return 5
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		t.Fatalf("SYMKEEP_ROUNDS = %q, wanted a number from 1 on", s)
+	}
+	return n
 }
 
 // A program is one command line to measure.
@@ -87,11 +93,23 @@ func peerFiles(t *testing.T) []peerFile {
 	return slices.DeleteFunc(files, func(f peerFile) bool { return f.path == "" })
 }
 
-// largest is the largest file below dir of a kind, told by the start of its content.
+// largest is the largest file below dir of a kind.
 func largest(dir, kind string) (best string) {
-	magic := map[string]string{"pdb": "Microsoft C/C++ MSF", "pe": "MZ", "elf": "\x7fELF", "macho": "\xcf\xfa\xed\xfe", "sym": "MODULE "}[kind]
 	size := int64(0)
-	// A folder that is not there has no largest file.
+	for path, n := range filesOf(dir, kind) {
+		if n > size {
+			best, size = path, n
+		}
+	}
+	return best
+}
+
+// filesOf are the files below dir of a kind, told by the start of their content, and
+// their sizes.
+func filesOf(dir, kind string) map[string]int64 {
+	magic := map[string]string{"pdb": "Microsoft C/C++ MSF", "pe": "MZ", "elf": "\x7fELF", "macho": "\xcf\xfa\xed\xfe", "sym": "MODULE "}[kind]
+	files := map[string]int64{}
+	// A folder that is not there has no files.
 	_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() || strings.Contains(path, "/defects/") {
 			return nil
@@ -103,12 +121,12 @@ func largest(dir, kind string) (best string) {
 		}
 		defer f.Close()
 		fi, err := f.Stat()
-		if _, e := f.ReadAt(head, 0); err == nil && e == nil && string(head) == magic && fi.Size() > size {
-			best, size = path, fi.Size()
+		if _, e := f.ReadAt(head, 0); err == nil && e == nil && string(head) == magic {
+			files[path] = fi.Size()
 		}
 		return nil
 	})
-	return best
+	return files
 }
 
 // peers are the programs that read files of f's kind.

@@ -41,7 +41,7 @@ type Config struct {
 	NoWait  bool              // return once the package is committed, without a verdict
 	Timeout time.Duration     // without progress; 1 s or more, default 10 min
 	Uploads int               // files sent at once, 1 to 64, default 4; more where they are small
-	Workers int               // files read at once, 0 for one per CPU up to 8
+	Workers int               // files read at once, 0 for four per CPU up to 16
 	Raw     bool              // send files unpacked: the nodes pack them, this machine does not
 
 	// Probe is how often a server is asked whether it lives while a request waits

@@ -28,6 +28,13 @@ var ErrChanged = errors.New("the file changed after it was scanned")
 // hashChunk is how much of a file is read at once, per worker.
 const hashChunk = 1 << 20
 
+// A file is waited for longer than it is worked on, and disks give more to many readers
+// than to few.
+const (
+	readersPerCPU = 4
+	mostReaders   = 16
+)
+
 // hashBuffers keeps the memory of workers: most files of a build tree are smaller than
 // what it would cost to clear a buffer for each.
 var hashBuffers = sync.Pool{New: func() any { return new([hashChunk]byte) }}
@@ -79,7 +86,7 @@ func (f *File) subject(no int) validate.File {
 // order is that of the arguments, then of the names. Any file that cannot be read
 // is an error: a push without it would look complete and not be. Arguments that
 // are empty, missing or hold nothing to push are an ErrUsage. workers bounds the
-// files read at once; 0 means the number of CPUs, at most 8.
+// files read at once; 0 means four for each CPU, at most 16.
 //
 // An archive is replaced by its members, and a managed image is followed by the
 // portable PDB inside it; dir keeps both: the files must not be used once it is closed.
@@ -96,7 +103,7 @@ func Scan(ctx context.Context, paths []string, dir *spool.Dir, workers int, repo
 		return nil, err
 	}
 	if workers <= 0 {
-		workers = min(runtime.GOMAXPROCS(0), 8)
+		workers = min(readersPerCPU*runtime.GOMAXPROCS(0), mostReaders)
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(workers)

@@ -66,7 +66,7 @@ func newPushCommand(env ops.Env) *cobra.Command {
 	f.DurationVar(&cfg.Timeout, "timeout", cfg.Timeout, "give up after this time without progress")
 	f.IntVar(&cfg.Uploads, "uploads", cfg.Uploads, "files sent at once; of small ones up to four times as many, and 16")
 	f.BoolVar(&cfg.Raw, "raw", false, "send files unpacked: the nodes pack them, this machine does not")
-	f.IntVar(&cfg.Workers, "workers", cfg.Workers, "files read at once; 0 for one per CPU, at most 8")
+	f.IntVar(&cfg.Workers, "workers", cfg.Workers, "files read at once; 0 for four per CPU, at most 16")
 	return c
 }
 
@@ -95,7 +95,7 @@ func newCheckCommand(env ops.Env) *cobra.Command {
 	policy.Add(c.Flags())
 	sources.add(c.Flags())
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON, one object per line: events, last the result")
-	c.Flags().IntVar(&cfg.Workers, "workers", 0, "files read at once; 0 for one per CPU, at most 8")
+	c.Flags().IntVar(&cfg.Workers, "workers", 0, "files read at once; 0 for four per CPU, at most 16")
 	return c
 }
 

@@ -53,8 +53,12 @@ func (s *Slice) checkSection(c *Section) error {
 	if here && c.Size > 0 && !s.fits(c.Offset, c.Size) {
 		return s.cut("section "+c.Name, c.Offset, c.Size)
 	}
-	if n := uint64(c.relocs) * 8; n > 0 && !s.fits(uint64(c.relocOff), n) {
+	n := uint64(c.relocs) * 8
+	switch {
+	case !s.fits(uint64(c.relocOff), n):
 		return s.cut("relocations of section "+c.Name, uint64(c.relocOff), n)
+	case n > 0 && uint64(c.relocOff) < s.commandsEnd:
+		return damaged(s.Offset+int64(c.relocOff), "relocations of section "+c.Name, fmt.Sprintf("%d at %#x", c.relocs, c.relocOff), fmt.Sprintf("them behind the load commands, which end at %#x", s.commandsEnd))
 	}
 	g := s.Segments[c.in]
 	if here && c.Size > 0 && g.Offset == 0 && c.Offset < s.commandsEnd {

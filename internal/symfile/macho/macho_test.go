@@ -349,10 +349,16 @@ func TestSectionBounds(t *testing.T) {
 			t.Errorf("%s: CheckBounds = %v, want %v", tt.name, err, tt.want)
 		}
 	}
-	relocs := thin(le, false, 7, 0, 10, command(le, 1, name16("__DATA"), u32s(le, 0, 0x40, 0, 0, 7, 7, 1, 0),
-		name16("__data"), name16("__DATA"), u32s(le, 0, 0x40, 0, 0, 0x40, 0x100, 0, 0, 0)))
-	if err := parse(t, relocs).Slices[0].CheckBounds(); !errors.Is(err, macho.ErrTruncated) || !strings.HasPrefix(err.Error(), "relocations of section __data") {
-		t.Errorf("relocations past the end: CheckBounds = %v", err)
+	// Relocations of a section of a dSYM without content; the slice ends with its load commands.
+	for _, tt := range []struct {
+		off, count uint32
+		want       error
+	}{{0, 0, nil}, {0x40, 0x100, macho.ErrTruncated}, {0x1000, 0, macho.ErrTruncated}, {0, 1, macho.ErrHeader}} {
+		b := thin(le, false, 7, 0, 10, command(le, 1, name16("__DATA"), u32s(le, 0, 0x40, 0, 0, 7, 7, 1, 0),
+			name16("__data"), name16("__DATA"), u32s(le, 0, 0x40, 0, 0, tt.off, tt.count, 0, 0, 0)))
+		if err := parse(t, b).Slices[0].CheckBounds(); !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
+			t.Errorf("%d relocations at %#x: CheckBounds = %v, want %v", tt.count, tt.off, err, tt.want)
+		}
 	}
 	info := parse(t, append(thin(le, false, 7, 3, 2, command(le, 0x80000022, u32s(le, 0, 0, 0, 0, 0, 0, 0, 0, 70, 20))), make([]byte, 10)...))
 	if err := info.Slices[0].CheckBounds(); !errors.Is(err, macho.ErrTruncated) || !strings.HasPrefix(err.Error(), "export information") {

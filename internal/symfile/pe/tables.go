@@ -85,7 +85,7 @@ func (f *File) checkExports() error {
 	if err := f.checkAddresses(le.Uint32(head[28:]), functions, at+28, "exported function", func(rva uint32) bool { return rva < f.SizeOfImage }); err != nil {
 		return err
 	}
-	if err := f.checkAddresses(le.Uint32(head[32:]), names, at+32, "exported name", f.reaches); err != nil || names == 0 {
+	if err := f.checkAddresses(le.Uint32(head[32:]), names, at+32, "exported name", func(rva uint32) bool { return rva != 0 && f.reaches(rva) }); err != nil || names == 0 {
 		return err
 	}
 	ordinals, err := f.table(le.Uint32(head[36:]), 2*int64(names), at+36, "ordinals of exports")

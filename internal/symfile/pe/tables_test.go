@@ -64,6 +64,7 @@ func TestCheckTables(t *testing.T) {
 		{"function", exportsAt + 40, far, "exported function: found RVA 0x7fff0000"},
 		{"names", exportsAt + 32, far, "exported names: found 1"},
 		{"name", exportsAt + 48, far, "exported name: found RVA 0x7fff0000"},
+		{"no name", exportsAt + 48, 0, "exported name: found RVA 0x0"},
 		{"ordinals", exportsAt + 36, far, "ordinals of exports: found 2 bytes at RVA 0x7fff0000"},
 		{"ordinal", exportsAt + 52, 2, "ordinal of the export named 0: found 2"},
 		{"DLL", importsAt + 12, far, "name of import 0: found RVA 0x7fff0000"},

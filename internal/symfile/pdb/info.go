@@ -2,6 +2,7 @@ package pdb
 
 import (
 	"fmt"
+	"slices"
 
 	"symkeep/internal/symfile"
 	"symkeep/internal/symid"
@@ -16,10 +17,14 @@ const (
 )
 
 const (
-	versionVC70 = 19990604 // the first with a GUID
-	infoLen     = 28
-	maxInfo     = 16 << 20 // bytes of the info stream that are read
+	versionVC70   = 19990604 // the first with a GUID
+	versionNewest = 20140508 // what comes after it is not known
+	infoLen       = 28
+	maxInfo       = 16 << 20 // bytes of the info stream that are read
 )
+
+// infoVersions are all that were given to info streams with a GUID.
+var infoVersions = []uint32{versionVC70, 20000404, 20030901, 20091201, versionNewest}
 
 // Info is the identity stream.
 type Info struct {
@@ -58,6 +63,9 @@ func readInfo(s *Stream) (Info, error) {
 	i := Info{Version: le.Uint32(b), Signature: le.Uint32(b[4:]), Age: le.Uint32(b[8:]), GUID: symid.GUIDFromLE(b[12:])}
 	if i.Version < versionVC70 {
 		return i, bad(ErrInfo, 0, "info stream version", fmt.Sprint(i.Version), fmt.Sprintf("%d or later, which has a GUID", versionVC70))
+	}
+	if i.Version < versionNewest && !slices.Contains(infoVersions, i.Version) {
+		return i, bad(ErrInfo, 0, "info stream version", fmt.Sprint(i.Version), fmt.Sprintf("one of %v", infoVersions))
 	}
 	d := cursor{b: b[infoLen:]}
 	i.Streams = d.namedStreams()

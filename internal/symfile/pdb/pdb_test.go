@@ -152,6 +152,11 @@ func TestDamagedStreams(t *testing.T) {
 		binary.LittleEndian.PutUint32(s[stream][off:], v)
 		return open(t, symfiletest.MSF{Streams: s}.Bytes())
 	}
+	for version, want := range map[uint32]error{19990604: nil, 20140508: nil, 20200101: nil, 20000405: pdb.ErrInfo, 20000660: pdb.ErrInfo} {
+		if f := edit(1, 0, version); !errors.Is(f.InfoErr, want) || (f.InfoErr == nil) != (want == nil) {
+			t.Errorf("info version %d: InfoErr = %v, want %v", version, f.InfoErr, want)
+		}
+	}
 	if f := edit(1, 0, 19950623); !errors.Is(f.InfoErr, pdb.ErrInfo) {
 		t.Errorf("info version without GUID: InfoErr = %v, want ErrInfo", f.InfoErr)
 	}

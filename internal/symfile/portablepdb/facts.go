@@ -97,6 +97,10 @@ func (t *tables) readHeader() (judged bool, err error) {
 	return true, nil
 }
 
+// maxAssemblyRows is the largest number that a row can have: a token has 24 bits for it.
+// ECMA-335, section III.1.9.
+const maxAssemblyRows = 1<<24 - 1
+
 // readAssemblyRows reads the row counts of the assembly that the PDB refers to.
 func (t *tables) readAssemblyRows() error {
 	f := t.f
@@ -115,6 +119,9 @@ func (t *tables) readAssemblyRows() error {
 	for i, next := 0, 32; i < tableCount; i++ {
 		if valid>>i&1 != 0 {
 			t.rows[i] = le.Uint32(b[next:])
+			if t.rows[i] > maxAssemblyRows {
+				return bad(ErrTables, s.Off+int64(next), fmt.Sprintf("rows of table %#x of the assembly", i), fmt.Sprint(t.rows[i]), fmt.Sprintf("at most %d", maxAssemblyRows))
+			}
 			next += 4
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"strings"
 	"testing"
 
 	"symkeep/internal/symfile"
@@ -147,6 +148,21 @@ func TestFactsDamaged(t *testing.T) {
 		var fe *symfile.FormatError
 		if !errors.Is(err, portablepdb.ErrTables) || !errors.As(err, &fe) {
 			t.Errorf("Facts(%s) error = %v, want a FormatError of kind ErrTables", tt.name, err)
+		}
+	}
+}
+
+// TestAssemblyRows lets the #Pdb stream end 4 bytes further, where the reserved bytes of
+// the next one stand for the number of rows of table 0.
+func TestAssemblyRows(t *testing.T) {
+	const sizeOff, maskOff, rowsOff = 36, symfiletest.PortableIDOff + 24, symfiletest.PortableIDOff + 32
+	for rows, bad := range map[uint32]bool{1: false, 1<<24 - 1: false, 1 << 24: true} {
+		b := spec.Bytes()
+		b[sizeOff], b[maskOff] = 36, 1
+		binary.LittleEndian.PutUint32(b[rowsOff:], rows)
+		_, err := open(t, b).Facts()
+		if got := err != nil && strings.HasPrefix(err.Error(), "rows of table 0x0 of the assembly"); got != bad {
+			t.Errorf("%d rows: Facts error = %v, want one about them: %t", rows, err, bad)
 		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -51,6 +53,8 @@ func (c *client) get(path, header string, want int) (bytes int64, err error) {
 // milliseconds: one that had to wait for a slow one before it counts as slow too.
 func steady(ctx context.Context, addr string, paths []string, rate int, d time.Duration, want int) ([]float64, error) {
 	const conns = 16
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2 * conns)) // who sleeps in the kernel keeps one for up to 10 ms
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))        // it would stop requests for milliseconds
 	total := int(d.Seconds() * float64(rate))
 	took := make([]float64, total)
 	errs := make([]error, conns)

@@ -62,6 +62,10 @@ func index(ctx context.Context, cfg config, t *table) error {
 	if err != nil {
 		return err
 	}
+	bare, err := bareMisses(ctx, cfg)
+	if err != nil {
+		return err
+	}
 	loaded, err := n.anonymous()
 	if err != nil {
 		return err
@@ -71,25 +75,49 @@ func index(ctx context.Context, cfg config, t *table) error {
 	l.checks = []check{{what: "s to serve", got: took.Seconds(), bound: startMost.Seconds(), atMost: true},
 		{what: "MiB", got: mib(max(idle, loaded)), bound: anonMost >> 20, atMost: true}}
 	t.add(l)
-	t.add(latencies("miss at 1,000 requests/s over these keys", misses, 1))
+	l = latencies("miss at 1,000 requests/s over these keys", misses, 1)
+	l.values = append(l.values, value{"nginx", median(bare), "ms, median"}, value{"nginx", quantile(bare, 0.99), "ms, p99: what is the client's and the machine's"})
+	t.add(l)
 	t.add(latencies("hit at 1,000 requests/s, each of another key", hits, 0))
 	return nil
 }
 
+// bareMisses are those of a server without any file, by the same client.
+func bareMisses(ctx context.Context, cfg config) ([]float64, error) {
+	root := filepath.Join(cfg.dir, "empty")
+	if err := makeDirs(root); err != nil {
+		return nil, err
+	}
+	nginx, err := startNginx(ctx, cfg.dir, root)
+	if err != nil {
+		return nil, err
+	}
+	defer nginx.stop()
+	return steady(ctx, nginx.addr, nowhere(5000), steadyRate, steadyTime, 404)
+}
+
+// nowhere are paths under which nobody has anything.
+func nowhere(n int) []string {
+	var paths []string
+	for i := range n {
+		id := sha256.Sum256(fmt.Appendf(nil, "nowhere %d", i))
+		hex := hex.EncodeToString(id[:])
+		paths = append(paths, fmt.Sprintf("/module-%d.pdb/%s1/module-%d.pdb", i, hex[:32], i))
+	}
+	return paths
+}
+
 // answers asks for keys that are there and for some that are not.
 func answers(ctx context.Context, n *node, keys int) (hits, misses []float64, err error) {
-	var here, nowhere []string
+	var here []string
 	packages := keys / (grownFiles * grownKeys)
 	for i := range 5000 {
 		here = append(here, "/"+grownKey(i*7919%packages, i*31%grownFiles, i%grownKeys).Paths()[0])
-		id := sha256.Sum256(fmt.Appendf(nil, "nowhere %d", i))
-		hex := hex.EncodeToString(id[:])
-		nowhere = append(nowhere, fmt.Sprintf("/module-%d.pdb/%s1/module-%d.pdb", i, hex[:32], i))
 	}
 	if hits, err = steady(ctx, n.addr, here, steadyRate, steadyTime, 200); err != nil {
 		return nil, nil, err
 	}
-	misses, err = steady(ctx, n.addr, nowhere, steadyRate, steadyTime, 404)
+	misses, err = steady(ctx, n.addr, nowhere(5000), steadyRate, steadyTime, 404)
 	return hits, misses, err
 }
 

@@ -136,6 +136,7 @@ const (
 	KindBreakpad    FileKind = "breakpad"
 	KindWasm        FileKind = "wasm"
 	KindDBG         FileKind = "dbg"
+	KindPerfMap     FileKind = "perf-map"
 	KindSource      FileKind = "source"
 	KindContainer   FileKind = "container"
 	KindUnknown     FileKind = "unknown"

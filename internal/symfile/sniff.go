@@ -48,6 +48,7 @@ const (
 	Markup       // HTML, XML or JSON
 	BitcodeMap   // BCSymbolMap: names that were taken out of bitcode
 	LinkerScript // text that ld reads in place of a shared object
+	PerfMap      // the header of a map of ReadyToRun code
 	SymbolIndex  // symbol_index.json; by its name, since JSON says nothing of itself
 )
 
@@ -137,6 +138,8 @@ func Sniff(r io.ReaderAt, size int64) (Format, error) {
 		return Tar, nil
 	case isMarkup(b):
 		return Markup, nil
+	case isPerfMap(b):
+		return PerfMap, nil
 	case isLinkerScript(b):
 		return LinkerScript, nil
 	case isObject(b, size):
@@ -193,6 +196,13 @@ func isModuleRecord(b []byte) bool {
 	line, _, _ := bytes.Cut(b, []byte("\n"))
 	fields := bytes.Fields(line)
 	return len(fields) >= 4 && len(bytes.Trim(fields[3], "0123456789abcdefABCDEF")) == 0
+}
+
+// isPerfMap reports whether b starts as the map of methods does that crossgen2 writes: the
+// signature stands at the last RVA there is. Package perfmap has the sources.
+func isPerfMap(b []byte) bool {
+	const start = "FFFFFFFF 00 "
+	return len(b) > len(start) && bytes.EqualFold(b[:len(start)], []byte(start))
 }
 
 // isLinkerScript reports whether b starts with a command that stands in the place of

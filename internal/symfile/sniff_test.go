@@ -56,6 +56,8 @@ func TestSniff(t *testing.T) {
 		{"fat64", []byte("\xca\xfe\xba\xbf\x00\x00\x00\x02"), symfile.FatMachO},
 		{"Java class", []byte("\xca\xfe\xba\xbe\x00\x00\x00\x34"), symfile.Unknown},
 		{"Breakpad", []byte("MODULE Linux x86_64 0 a"), symfile.Breakpad},
+		{"map of ReadyToRun code", []byte("FFFFFFFF 00 734d59d6\n"), symfile.PerfMap},
+		{"hex text", []byte("FFFFFFFF 01 734d59d6\n"), symfile.Unknown},
 		{"wasm", []byte("\x00asm\x01\x00\x00\x00"), symfile.Wasm},
 		{"DBG", []byte("DI\x00\x00\x4c\x01\x00\x00"), symfile.DBG},
 		{"DI of no machine", []byte("DIARY..."), symfile.Unknown},

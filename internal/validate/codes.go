@@ -130,6 +130,9 @@ var Codes = []Code{
 
 	{"DBG-HDR", catalog.Error, "a .dbg file is damaged", "Copy it again from the build output"},
 	{"DBG-OLD", catalog.Warning, "a .dbg file is obsolete", "Current debuggers do not read it: build a PDB"},
+
+	{"R2RMAP-HDR", catalog.Error, "the header of a map of ReadyToRun code is damaged", "Run crossgen2 --perfmap --perfmap-format-version 1 again"},
+	{"R2RMAP-RECORD", catalog.Error, "a map of ReadyToRun code is cut, or lists no method", "Run crossgen2 --perfmap --perfmap-format-version 1 again"},
 }
 
 var codeByID = func() map[string]*Code {

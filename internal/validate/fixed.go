@@ -21,7 +21,7 @@ var fixed = []struct {
 	}},
 	{"the file is damaged: it cannot be read as a whole", []string{
 		"GEN-CRLF", "PE-HDR", "PE-TRUNC", "PDB-TRUNC", "PDB-SB", "PDB-DIR", "PDB-DBI", "PDB-V2", "PPDB-TRUNC", "PPDB-ROOT", "PPDB-STREAMS",
-		"ELF-HDR", "ELF-TRUNC", "MO-HDR", "MO-TRUNC", "MO-FAT", "WASM-HDR", "DBG-HDR",
+		"ELF-HDR", "ELF-TRUNC", "MO-HDR", "MO-TRUNC", "MO-FAT", "WASM-HDR", "DBG-HDR", "R2RMAP-HDR",
 	}},
 	{"without an id no debugger can ask for the file", []string{
 		"PDB-INFO", "PDB-GUID0", "PPDB-ID0", "ELF-NOID", "ELF-ID0", "ELF-ID-MULTI", "MO-NOUUID", "MO-UUID0", "SYM-MODULE", "SYM-ID",

@@ -33,6 +33,7 @@ var formats = map[symfile.Format]format{
 	symfile.Breakpad: {identifyBreakpad, checkBreakpad},
 	symfile.Wasm:     {identifyWasm, checkWasm},
 	symfile.DBG:      {identifyDBG, checkDBG},
+	symfile.PerfMap:  {identifyPerfMap, checkPerfMap},
 
 	symfile.SymbolIndex: {identifyIndex, checkIndex},
 }

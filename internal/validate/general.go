@@ -194,7 +194,8 @@ func (s *subject) checkDisguise() {
 }
 
 // perfMap reports whether name is that of a map which runtimes write for perf:
-// perf-PID.map, perfinfo-PID.map, and .r2rmap of precompiled .NET code.
+// perf-PID.map and perfinfo-PID.map, and .r2rmap of a version before those that servers
+// are asked for.
 func perfMap(name string) bool {
 	name = symid.Fold(name)
 	for _, prefix := range []string{"perf-", "perfinfo-"} {

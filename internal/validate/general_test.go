@@ -66,7 +66,7 @@ func TestMaps(t *testing.T) {
 	for _, tt := range []struct{ path, in, text string }{
 		{"BCSymbolMaps/4C4C44A6-5565-5314-4A17-27565C1B60D2.bcsymbolmap", "BCSymbolMap Version: 2.0\n_main\n", "dsymutil --symbol-map"},
 		{"perf-1234.map", "7f0000001000 20 void [x] A::B()\n", "on the machine where the program ran"},
-		{"System.Private.CoreLib.ni.r2rmap", "FFFFFFFF 00 0123\n", "map of compiled code"},
+		{"System.Private.CoreLib.ni.r2rmap", "00001000 20 void [x] A::B()\n", "map of compiled code"},
 	} {
 		f := file(tt.path, []byte(tt.in))
 		if rep := check(t, f); rep.Verdict != catalog.Good || len(rep.Ignored) != 1 {

@@ -15,7 +15,7 @@ const codeMore = "GEN-MORE"
 // familyNames names the formats by the first part of their codes.
 var familyNames = map[string]string{
 	"GEN": "any file", "PE": "PE", "PDB": "PDB", "PPDB": "portable PDB", "ELF": "ELF", "MO": "Mach-O", "SYM": "Breakpad .sym",
-	"WASM": "WebAssembly", "DBG": ".dbg",
+	"WASM": "WebAssembly", "DBG": ".dbg", "R2RMAP": "map of ReadyToRun code",
 }
 
 // Checks returns the contract: one row for each of Codes, in their order.

@@ -5,23 +5,27 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"time"
 
 	"symkeep/agent"
 	"symkeep/agent/agenttest"
 	"symkeep/internal/catalog"
 )
 
-// TestLanes holds uploads back until as many have come as are to be sent at once: 16 small
-// files where 4 large ones are.
+// TestLanes holds uploads back until as many have come as are to be sent at once, and a
+// moment longer, in which no more may come: 16 small files where 4 large ones are.
 func TestLanes(t *testing.T) {
 	for _, tt := range []struct {
-		name  string
-		size  int
-		files int
-		want  int
+		name    string
+		size    int
+		files   int
+		uploads int
+		want    int
 	}{
-		{"small", 100, 20, 16},
-		{"large", 300 << 10, 6, 4},
+		{"small", 100, 20, 4, 16},
+		{"large", 300 << 10, 8, 4, 4},
+		{"large, not a divisor", 300 << 10, 12, 6, 6},
+		{"small, as many as asked for", 100, 24, 20, 20},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			files := map[string]string{}
@@ -37,7 +41,10 @@ func TestLanes(t *testing.T) {
 				}
 				mu.Lock()
 				if come++; come == tt.want {
-					close(open)
+					time.AfterFunc(200*time.Millisecond, func() { close(open) })
+				}
+				if come > tt.want && !isClosed(open) {
+					t.Errorf("upload %d comes while %d are under way, want those at once", come, tt.want)
 				}
 				mu.Unlock()
 				select {
@@ -46,7 +53,9 @@ func TestLanes(t *testing.T) {
 				}
 				return false
 			}
-			r, err := agent.Push(t.Context(), config(tree(t, files)), dial(t, c.URLs()...), &events{})
+			cfg := config(tree(t, files))
+			cfg.Uploads = tt.uploads
+			r, err := agent.Push(t.Context(), cfg, dial(t, c.URLs()...), &events{})
 			if err != nil || r.Verdict != catalog.Good {
 				t.Errorf("Push = %s, %v, want good after %d uploads at once; %d came", r.Verdict, err, tt.want, come)
 			}
@@ -54,5 +63,14 @@ func TestLanes(t *testing.T) {
 				t.Errorf("%d uploads, want %d", come, tt.files)
 			}
 		})
+	}
+}
+
+func isClosed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }

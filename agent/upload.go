@@ -28,7 +28,7 @@ const (
 	settleRate   = 8 << 20
 	// smallFile is the size up to which smallLanes files are sent where one larger one
 	// would be: what they take is not bandwidth but the time until each is durable, and
-	// servers make many durable as fast as one. No push sends more than mostLanes of them.
+	// servers make many durable as fast as one. It makes no more than mostLanes of them.
 	smallFile  = 256 << 10
 	smallLanes = 4
 	mostLanes  = 16
@@ -103,13 +103,13 @@ func (p *push) upload(ctx context.Context, lacking []catalog.Digest) error {
 
 // uploadAll shares lanes out: a small file takes one, a larger one its share of all.
 func (p *push) uploadAll(ctx context.Context, files []*File) error {
-	all := max(p.cfg.Uploads, min(smallLanes*p.cfg.Uploads, mostLanes))
-	lanes := semaphore.NewWeighted(int64(all))
+	share := max(1, min(smallLanes, mostLanes/p.cfg.Uploads))
+	lanes := semaphore.NewWeighted(int64(share * p.cfg.Uploads))
 	g, gctx := errgroup.WithContext(ctx)
 	for _, f := range files {
 		n := int64(1)
 		if f.Size > smallFile {
-			n = int64(all / p.cfg.Uploads)
+			n = int64(share)
 		}
 		if lanes.Acquire(gctx, n) != nil {
 			break

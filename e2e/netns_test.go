@@ -187,6 +187,16 @@ func TestNamespaces(t *testing.T) {
 	}
 	before := push(1, 2, "before")
 	check(before, 1, 3)
+	eventually(t, 30*time.Second, "every node holds what was pushed", func() error {
+		for _, digest := range keysOf(t, before) {
+			for host := 1; host <= hosts; host++ {
+				if _, err := os.Stat(filepath.Join(dir, fmt.Sprintf("n%d", host), "blobs", digest[:2], digest[2:4], digest)); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
 
 	st, err := w.status(1)
 	if err != nil {

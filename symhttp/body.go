@@ -46,10 +46,14 @@ func (b *body) WriteTo(w io.Writer) (n int64, err error) {
 	return n + k, err
 }
 
-// isFile reports whether a file is sent, at least one byte of it.
-func (b *body) isFile() bool {
+// smallBody is the size of a body up to which fasthttp writes it in one go with the head:
+// maxSmallFileSize in its http.go.
+const smallBody = 8 << 10
+
+// followsHead reports whether the head is written alone, and a file after it.
+func (b *body) followsHead() bool {
 	_, ok := b.src.(*os.File)
-	return ok && b.size > int64(len(b.first))
+	return ok && b.size-int64(len(b.first)) > smallBody
 }
 
 func (b *body) rest(w io.Writer) (int64, error) {

@@ -64,7 +64,7 @@ func newPushCommand(env ops.Env) *cobra.Command {
 	f.BoolVar(&asJSON, "json", false, "print JSON, one object per line: events, last the result")
 	f.BoolVar(&cfg.NoWait, "no-wait", false, "return once the cluster has the package, without a verdict")
 	f.DurationVar(&cfg.Timeout, "timeout", cfg.Timeout, "give up after this time without progress")
-	f.IntVar(&cfg.Uploads, "uploads", cfg.Uploads, "files sent at once; of small ones up to four times as many, and 16")
+	f.IntVar(&cfg.Uploads, "uploads", cfg.Uploads, "files sent at once; up to four times as many where they are small, and not over 16 for that")
 	f.BoolVar(&cfg.Raw, "raw", false, "send files unpacked: the nodes pack them, this machine does not")
 	f.IntVar(&cfg.Workers, "workers", cfg.Workers, "files read at once; 0 for four per CPU, at most 16")
 	return c

@@ -69,7 +69,8 @@ func (c *checker) names(b *body) error {
 	return nil
 }
 
-// nameMap reads names by index, each of which refers to something and has one name.
+// nameMap reads names by index, each of which refers to something and has one name; of
+// indices from maxKept on nobody keeps count.
 func nameMap(b *body, what string, of *space) error {
 	var named bits
 	_, err := b.list("name", func() error {
@@ -78,7 +79,7 @@ func nameMap(b *body, what string, of *space) error {
 		if err != nil {
 			return err
 		}
-		if of.whole() && !named.set(i) {
+		if of.whole() && i < maxKept && !named.set(i) {
 			return damaged(at, "names", fmt.Sprintf("%s %d again", what, i), "each once")
 		}
 		_, err = b.name("name")
@@ -87,8 +88,7 @@ func nameMap(b *body, what string, of *space) error {
 	return err
 }
 
-// bits are the numbers that were set. It is as large as the largest of them, which is
-// below a count of what a module has.
+// bits are the numbers that were set. It is as large as the largest of them.
 type bits []uint64
 
 // set reports whether n is new.

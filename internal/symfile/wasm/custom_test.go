@@ -2,6 +2,7 @@ package wasm_test
 
 import (
 	"errors"
+	"runtime/metrics"
 	"strings"
 	"testing"
 
@@ -51,4 +52,31 @@ func TestCustomSections(t *testing.T) {
 	if err != nil || len(m.Check().Custom) > 0 {
 		t.Errorf("names alone: %v, %v", err, m.Check())
 	}
+}
+
+// TestNamesOfMany: nothing is kept on the word of a count that nobody can check.
+func TestNamesOfMany(t *testing.T) {
+	many := "\xff\xff\xff\xff\x0f"
+	names := custom("name", "\x09\x0c\x01\xfe\xff\xff\xff\x0f\x05hello")
+	for _, in := range []string{
+		header + "\x0c\x05" + many + names,
+		header + "\x0b\x06" + many + "\x03" + names,
+	} {
+		m, err := parse(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := allocated()
+		m.Check()
+		if got := allocated() - before; got > 1<<20 {
+			t.Errorf("%q: %d bytes allocated for %d", in, got, len(in))
+		}
+	}
+}
+
+// allocated is how many bytes this process has allocated so far.
+func allocated() uint64 {
+	s := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(s)
+	return s[0].Value.Uint64()
 }

@@ -66,7 +66,7 @@ func (c *checker) data(b *body) error {
 	if err != nil && !errors.Is(err, errUnknown) {
 		return err
 	}
-	c.segments = space{count: int64(n), read: true}
+	c.segments = space{count: int64(n), read: true, lost: err != nil}
 	if announced.read && announced.count != int64(n) {
 		return damaged(off, "data section", fmt.Sprintf("%d segments", n), fmt.Sprintf("the %d of the data count section", announced.count))
 	}

@@ -109,6 +109,12 @@ func FuzzParse(f *testing.F) {
 	m.custom = custom("name", "\x01\x04\x01\x00\x01f") + custom("producers", "\x01\x08language\x01\x01C\x00") + custom("target_features", "\x01+\x01a")
 	f.Add([]byte(m.String()))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		before := allocated()
+		defer func() {
+			if got := allocated() - before; got > 16<<20+uint64(256*len(b)) {
+				t.Errorf("%d bytes allocated for %d", got, len(b))
+			}
+		}()
 		m, err := wasm.Parse(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
 			if !errors.Is(err, wasm.ErrHeader) {

@@ -18,7 +18,7 @@ func (s *scanner) claimBundles() {
 	}
 	empty := validate.EmptyBundles(here)
 	for _, i := range validate.EmptyBundles(inPackage) {
-		if slices.Contains(empty, i) {
+		if _, both := slices.BinarySearch(empty, i); both {
 			s.files[i].Ignored, s.files[i].Explicit = false, true
 		}
 	}

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"debug/elf"
 	"encoding/hex"
 	"os"
 	"path/filepath"
@@ -100,4 +101,22 @@ func (d *debugging) build(t *testing.T, name string, sources map[string]string, 
 		path := filepath.Join(dir, p)
 		d.programs[p] = stripped{path, hex.EncodeToString(buildIDOf(path))}
 	}
+}
+
+// buildIDOf returns the build id of an ELF file, nil if it is none or has none.
+func buildIDOf(path string) []byte {
+	f, err := elf.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	s := f.Section(".note.gnu.build-id")
+	if s == nil || s.Type == elf.SHT_NOBITS {
+		return nil
+	}
+	note, err := s.Data()
+	if err != nil || len(note) < 16+8 {
+		return nil
+	}
+	return note[16:]
 }

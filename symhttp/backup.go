@@ -57,7 +57,7 @@ func (a *agents) backup(rc *fasthttp.RequestCtx, _ []string) {
 	conn := rc.Conn()
 	rc.SetWriteDeadline(time.Now().Add(a.cfg.WriteTimeout))
 	src := steady{b, conn, a.cfg.ChunkTimeout}
-	rc.SetBodyStream(&body{src: src, size: b.Size(), conn: conn, done: func(bool) { b.Close() }}, int(b.Size()))
+	stream(rc, &body{src: src, size: b.Size(), conn: conn, done: func(bool) { b.Close() }})
 }
 
 // A steady body gives its reader a new deadline with every chunk.
@@ -114,7 +114,7 @@ func (a *agents) packedBlob(rc *fasthttp.RequestCtx, args []string) {
 	a.stamp(rc)
 	rc.SetContentType("application/octet-stream")
 	rc.SetWriteDeadline(time.Now().Add(a.cfg.WriteTimeout + a.cfg.sending(size)))
-	rc.SetBodyStream(&body{src: src, size: size, conn: rc.Conn(), done: func(bool) { b.Close() }}, int(size))
+	stream(rc, &body{src: src, size: size, conn: rc.Conn(), done: func(bool) { b.Close() }})
 }
 
 // soundBlob opens a blob; a local copy that is damaged is reported, and another one

@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"sync"
+
+	"github.com/valyala/fasthttp"
 )
 
 // A body is the bytes of one answer, checked as they go out. What cannot be sent
@@ -44,6 +46,14 @@ func (b *body) WriteTo(w io.Writer) (n int64, err error) {
 	b.first = nil
 	k, err := b.rest(w)
 	return n + k, err
+}
+
+// stream makes b the body of an answer. The head goes out with the first bytes of a file.
+func stream(rc *fasthttp.RequestCtx, b *body) {
+	if c, ok := b.conn.(*patientConn); ok && b.followsHead() {
+		c.headWaits()
+	}
+	rc.SetBodyStream(b, int(b.size))
 }
 
 // smallBody is the size of a body up to which fasthttp writes it in one go with the head:

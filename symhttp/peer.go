@@ -252,6 +252,6 @@ func (h *peers) send(rc *fasthttp.RequestCtx, b Blob, part span) error {
 	rc.SetContentType("application/octet-stream")
 	rc.Response.Header.Set("Accept-Ranges", "bytes")
 	rc.SetWriteDeadline(time.Now().Add(h.cfg.WriteTimeout + h.cfg.sending(part.n)))
-	rc.SetBodyStream(&body{src: f, size: part.n, conn: rc.Conn(), done: func(bool) { b.Close() }}, int(part.n))
+	stream(rc, &body{src: f, size: part.n, conn: rc.Conn(), done: func(bool) { b.Close() }})
 	return nil
 }

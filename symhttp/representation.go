@@ -55,10 +55,7 @@ func (d *debuggers) respond(ctx context.Context, rc *fasthttp.RequestCtx, l symi
 		d.metrics.sent(part.n)
 	case b != nil:
 		rc.SetWriteDeadline(time.Now().Add(d.cfg.WriteTimeout + d.cfg.sending(part.n)))
-		if c, ok := rc.Conn().(*patientConn); ok && b.followsHead() {
-			c.headWaits()
-		}
-		rc.SetBodyStream(b, int(part.n))
+		stream(rc, b)
 		d.metrics.sent(part.n)
 	case status < 300:
 		rc.Response.Header.SetContentLength(int(part.n)) // HEAD

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+
+	"symkeep/internal/symfile/elf"
 )
 
 const (
@@ -86,19 +87,26 @@ func (c *collector) visit(path string, d fs.DirEntry, err error) error {
 	return err
 }
 
-// gnuBuildID returns the content of the note, and whether there is one.
+// gnuBuildID returns the GNU build id of an ELF file, and whether it has one.
 func gnuBuildID(path string) (string, bool) {
-	f, err := elf.Open(path)
+	in, err := os.Open(path)
 	if err != nil {
 		return "", false
 	}
-	defer f.Close()
-	s := f.Section(".note.gnu.build-id")
-	if s == nil {
+	defer in.Close()
+	fi, err := in.Stat()
+	if err != nil {
 		return "", false
 	}
-	b, err := s.Data()
-	return string(b), err == nil
+	f, err := elf.Parse(in, fi.Size())
+	if err != nil {
+		return "", false
+	}
+	id, err := f.Identity()
+	if err != nil || len(id.BuildIDs) == 0 {
+		return "", false
+	}
+	return string(id.BuildIDs[0]), true
 }
 
 func copyFile(to, from string) (int64, error) {

@@ -166,8 +166,8 @@ func (i *Inspector) group(b *inspectBuffer) error {
 		return err
 	}
 	i.body.Write(packed)
-	raw, last := b.raw[:rd.l.rawGroup(i.next)], i.next+1 == len(rd.l.groups)
-	if err := b.z.group(rd.l.Container, raw, len(raw), packed, ending(last)); err != nil {
+	raw := b.raw[:rd.l.rawGroup(i.next)]
+	if err := b.z.group(rd.l.Container, raw, len(raw), packed, rd.l.ending(i.next)); err != nil {
 		return err
 	}
 	i.gzip += int64(rd.gzipLen(i.next, packed))

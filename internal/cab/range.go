@@ -221,5 +221,5 @@ func (r *Reader) gzipLen(i int, packed []byte) int {
 	if r.l.Container != Cab {
 		return len(packed)
 	}
-	return strippedSize(packed, ending(i+1 == len(r.l.groups)))
+	return strippedSize(packed, r.l.ending(i))
 }

@@ -196,7 +196,7 @@ func (r *Reader) inflate(dst, p []byte, i int) error {
 	}
 	z := strictInflaters.Get().(*strictInflater)
 	defer strictInflaters.Put(z)
-	if z.group(r.l.Container, dst[:end], size, p, ending(i+1 == len(r.l.groups))) != nil {
+	if z.group(r.l.Container, dst[:end], size, p, r.l.ending(i)) != nil {
 		return r.inflateAny(dst, p, i)
 	}
 	return nil
@@ -243,6 +243,9 @@ func (l *layout) packedGroup(i int) (off int64, size int) {
 	}
 	return off, int(end - off)
 }
+
+// ending returns how the deflate bytes of a group end: those of the last one end the file.
+func (l *layout) ending(i int) ending { return ending(i+1 == len(l.groups)) }
 
 // bodyEnd returns where the last group ends in the body.
 func (l *layout) bodyEnd() int64 {

@@ -10,7 +10,6 @@ import (
 // bytes. The caller closes the stream. It must not be used by two goroutines at
 // once.
 func (r *Reader) Gzip() (io.ReadCloser, int64) {
-	last := len(r.l.groups) - 1
 	return &groupStream{
 		cur:    gzHeader[:],
 		groups: len(r.l.groups),
@@ -19,7 +18,7 @@ func (r *Reader) Gzip() (io.ReadCloser, int64) {
 			if err != nil {
 				return nil, err
 			}
-			return r.deflated(p, i, ending(i == last))
+			return r.deflated(p, i, r.l.ending(i))
 		},
 		suffix: r.l.gzipTrailer(),
 		left:   r.l.GzipSize - gzHead,

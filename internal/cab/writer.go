@@ -261,7 +261,7 @@ func (w *Writer) convert() error {
 		if crc32.Checksum(p, castagnoli) != l.groups[i].crc {
 			return fmt.Errorf("%w: group %d changed since it was written", ErrCorrupt, i)
 		}
-		p, err := strip(p, l.rawGroup(i), ending(i == len(l.groups)-1))
+		p, err := strip(p, l.rawGroup(i), l.ending(i))
 		if err != nil {
 			return err
 		}

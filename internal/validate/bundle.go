@@ -1,14 +1,19 @@
 package validate
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"symkeep/internal/catalog"
 	"symkeep/internal/symid"
 )
 
-// dwarfFolder is where the Contents of a dSYM bundle hold its DWARF files, folded.
-const dwarfFolder = "resources/dwarf/"
+// Where the Contents of a dSYM bundle hold its DWARF files, and what describes it, folded.
+const (
+	dwarfFolder  = "resources/dwarf/"
+	propertyList = "info.plist"
+)
 
 // bundlePart takes the path of a file in a dSYM bundle apart: the bundle, and where in
 // its Contents the file is, both folded.
@@ -17,36 +22,41 @@ func bundlePart(path string) (bundle, inside string, ok bool) {
 }
 
 // bundleDWARF reports whether a file lies where a dSYM bundle has nothing but files of
-// DWARF, whatever their names are. Those that begin with a dot are of file managers.
+// DWARF, whatever their names are.
 func bundleDWARF(path string) bool {
 	_, inside, ok := bundlePart(path)
-	return ok && strings.HasPrefix(inside, dwarfFolder) && !strings.HasPrefix(symid.BaseName(path), ".")
+	return ok && insideDWARF(inside)
+}
+
+// insideDWARF is bundleDWARF by where in the Contents the file is. Those that begin with
+// a dot are of file managers.
+func insideDWARF(inside string) bool {
+	return strings.HasPrefix(inside, dwarfFolder) && !strings.HasPrefix(symid.BaseName(inside), ".")
 }
 
 // bundleList reports whether a file is the property list that each dSYM bundle has.
 func bundleList(path string) bool {
 	_, inside, ok := bundlePart(path)
-	return ok && inside == "info.plist"
+	return ok && inside == propertyList
 }
 
 // EmptyBundles finds dSYM bundles without a file of DWARF among the files of a package:
-// it returns the numbers of the property lists that are left of them. A scan pushes such
-// a file, so that the verdict is about the bundle.
+// it returns the numbers, in order, of the property lists that are left of them. A scan
+// pushes such a file, so that the verdict is about the bundle.
 func EmptyBundles(paths []string) []int {
-	full := map[string]bool{}
-	for _, p := range paths {
-		if bundleDWARF(p) {
-			bundle, _, _ := bundlePart(p)
+	full, lists := map[string]bool{}, map[int]string{}
+	for i, p := range paths {
+		bundle, inside, ok := bundlePart(p)
+		switch {
+		case !ok:
+		case inside == propertyList:
+			lists[i] = bundle
+		case insideDWARF(inside):
 			full[bundle] = true
 		}
 	}
-	var empty []int
-	for i, p := range paths {
-		if bundle, _, _ := bundlePart(p); bundleList(p) && !full[bundle] {
-			empty = append(empty, i)
-		}
-	}
-	return empty
+	maps.DeleteFunc(lists, func(_ int, bundle string) bool { return full[bundle] })
+	return slices.Sorted(maps.Keys(lists))
 }
 
 // checkBundles is MO-DSYM-EMPTY for bundles of which only the property list came.

@@ -122,8 +122,8 @@ func (f *Facts) fault(err error) {
 
 // Walk reads the units of a file, those of ".debug_info" and ".debug_types", or of
 // split DWARF where suffix is ".dwo", the line tables they name, their lists of ranges
-// and locations, and of version 5 the tables of strings and addresses. Its error is one of the sections' readers;
-// facts then hold what came before.
+// and locations, and of version 5 the tables of strings and addresses. Its error is one
+// of the sections' readers; facts then hold what came before.
 func Walk(f File, suffix string) (Facts, error) {
 	w := &walker{file: f, order: f.ByteOrder(), suffix: suffix, oldest: 5}
 	for _, name := range []string{"info", "types"} {

@@ -128,19 +128,20 @@ func (s *scanner) line(kind error) (rva, rest []byte, err error) {
 	s.off = s.end
 	b, err := s.in.ReadSlice('\n')
 	s.end += int64(len(b))
-	for long := err; long == bufio.ErrBufferFull; {
-		var more []byte
+	if err == bufio.ErrBufferFull {
 		b = bytes.Clone(b)
-		more, long = s.in.ReadSlice('\n')
+	}
+	for err == bufio.ErrBufferFull {
+		var more []byte
+		more, err = s.in.ReadSlice('\n')
 		s.end += int64(len(more))
-		err = long
 	}
 	switch {
 	case err == io.EOF && len(b) == 0:
 		return nil, nil, io.EOF
 	case err == io.EOF:
 		return nil, nil, s.bad(kind, "line", "no end of it", "a line feed: the file was cut")
-	case err != nil && err != bufio.ErrBufferFull:
+	case err != nil:
 		return nil, nil, err
 	}
 	b = bytes.TrimSuffix(bytes.TrimSuffix(b, []byte("\n")), []byte("\r"))

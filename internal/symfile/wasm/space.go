@@ -35,23 +35,19 @@ const notFunction = -1
 const maxKept = 1 << 20
 
 // addType adds a type of so many parameters.
-func (s *spaces) addType(parameters int64) {
-	s.types.add()
-	if len(s.parameters) == maxKept {
-		s.types.lost = true
-		return
-	}
-	s.parameters = append(s.parameters, parameters)
-}
+func (s *spaces) addType(parameters int64) { s.parameters = keep(&s.types, s.parameters, parameters) }
 
 // addGlobal adds a global of a kind.
-func (s *spaces) addGlobal(kind value) {
-	s.globals.add()
-	if len(s.kinds) == maxKept {
-		s.globals.lost = true
-		return
+func (s *spaces) addGlobal(kind value) { s.kinds = keep(&s.globals, s.kinds, kind) }
+
+// keep adds one to a space, and what it is to those kept of it.
+func keep[T any](s *space, kept []T, what T) []T {
+	s.add()
+	if len(kept) == maxKept {
+		s.lost = true
+		return kept
 	}
-	s.kinds = append(s.kinds, kind)
+	return append(kept, what)
 }
 
 // imported are the spaces that imports add to, by the number that imports and exports

@@ -16,10 +16,11 @@ type conns struct {
 	slots   chan struct{}
 	stopped chan struct{}
 	once    sync.Once
+	loops   *loops // nil without
 
 	mu   sync.Mutex
-	open map[net.Conn]struct{}
-	idle chan struct{} // closed when open is empty; nil unless asked for
+	open map[net.Conn]struct{} // without those in loops
+	idle chan struct{}         // closed when open is empty; nil unless asked for
 }
 
 func newConns(limit int) *conns {
@@ -33,17 +34,29 @@ func newConns(limit int) *conns {
 // changed is the server's ConnState hook. A hijacked connection is one that gets
 // reset: it ends by itself.
 func (c *conns) changed(conn net.Conn, state fasthttp.ConnState) {
+	p, patient := conn.(*patientConn)
 	switch state {
 	case fasthttp.StateNew:
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.open[conn] = struct{}{}
+		c.add(conn)
 	case fasthttp.StateClosed, fasthttp.StateHijacked:
-		if c.remove(conn) {
-			<-c.slots
+		if c.remove(conn) && !(patient && p.looped) {
+			c.release()
+		}
+	default:
+		if patient {
+			p.moved(state)
 		}
 	}
 }
+
+func (c *conns) add(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open[conn] = struct{}{}
+}
+
+// release lets another connection in.
+func (c *conns) release() { <-c.slots }
 
 func (c *conns) remove(conn net.Conn) bool {
 	c.mu.Lock()
@@ -86,8 +99,7 @@ func (c *conns) all() []net.Conn {
 	return all
 }
 
-// empty returns a channel that closes once no connection is open. It may be asked
-// for once.
+// empty returns a channel that closes once no connection is open, the last one asked for.
 func (c *conns) empty() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -121,13 +133,19 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
 		if err == nil {
-			return newPatientConn(conn), nil
+			return l.conns.patient(conn), nil
 		}
 		if !passing(err) || !l.pause() {
 			<-l.conns.slots
 			return nil, err
 		}
 	}
+}
+
+func (c *conns) patient(conn net.Conn) *patientConn {
+	p := newPatientConn(conn)
+	p.loops = c.loops
+	return p
 }
 
 // passing reports whether an Accept may succeed after err.

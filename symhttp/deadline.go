@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
 const (
@@ -23,6 +25,13 @@ type patientConn struct {
 	net.Conn
 	writeMore func(p []byte) (int, error) // nil where nothing is gained by it
 	more      bool                        // a file follows the next write
+
+	loops      *loops // nil: it goes to none
+	unfinished        // what it left one with
+	between    bool   // fasthttp waits for the next request
+	swift      bool   // a loop would have answered the last one
+	streak     int    // of such requests
+	looped     bool   // it has gone to a loop
 
 	mu          sync.Mutex
 	read, write deadline
@@ -49,6 +58,37 @@ func (c *patientConn) Write(p []byte) (int, error) {
 	}
 	c.more = false
 	return c.writeMore(p)
+}
+
+// moved follows what fasthttp does with the connection.
+func (c *patientConn) moved(state fasthttp.ConnState) {
+	c.between = state == fasthttp.StateIdle
+	switch {
+	case !c.between:
+		c.swift = false
+	case c.swift:
+		c.streak++
+	default:
+		c.streak = 0
+	}
+}
+
+// Read implements net.Conn. A connection that goes to a loop, between two requests, ends
+// for fasthttp, which closes its own descriptor.
+func (c *patientConn) Read(p []byte) (int, error) {
+	if err := c.finish(c.Conn); err != nil {
+		return 0, err
+	}
+	if len(c.in) > 0 {
+		n := copy(p, c.in)
+		c.in = c.in[n:]
+		return n, nil
+	}
+	if c.between && c.streak >= loopAfter && c.loops.enter(c.Conn) {
+		c.looped = true
+		return 0, io.EOF
+	}
+	return c.Conn.Read(p)
 }
 
 // SetReadDeadline implements net.Conn.
@@ -102,7 +142,14 @@ func (d *deadline) sweep(now time.Time, hand func(time.Time) error) {
 }
 
 // ReadFrom implements io.ReaderFrom: a TCP connection uses sendfile.
-func (c *patientConn) ReadFrom(r io.Reader) (int64, error) { return io.Copy(c.Conn, r) }
+func (c *patientConn) ReadFrom(r io.Reader) (int64, error) {
+	n, err := sendCached(c.Conn, r)
+	if err != nil {
+		return n, err
+	}
+	m, err := io.Copy(c.Conn, r)
+	return n + m, err
+}
 
 // SetLinger is that of a TCP connection.
 func (c *patientConn) SetLinger(sec int) error {
@@ -121,6 +168,7 @@ func (c *conns) sweep(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case now := <-tick.C:
+			c.loops.sweep(now)
 			for _, conn := range c.all() {
 				if p, ok := conn.(*patientConn); ok {
 					p.sweep(now)

@@ -79,7 +79,11 @@ func (d *debuggers) find(rc *fasthttp.RequestCtx, route string, l symid.Lookup) 
 // repeat answers a request like one before it, in the same state of the catalog.
 func (d *debuggers) repeat(rc *fasthttp.RequestCtx) bool {
 	start := time.Now()
-	s, result, ok := d.again(rc)
+	s := d.known(rc)
+	if s == nil {
+		return false
+	}
+	result, ok := d.fromMemory(rc, s)
 	if ok {
 		d.metrics.lookup(s.route, result, start)
 	}
@@ -92,31 +96,11 @@ func (d *debuggers) quick(rc *fasthttp.RequestCtx, route string, l symid.Lookup)
 	if l.Section != "" {
 		return "", false
 	}
-	version := d.locator.Version() // before the look: a later state is none it was made in
-	c, err := d.locator.LocateNow(l.Keys)
-	if err != nil && err != catalog.ErrNotFound {
+	s := d.look(rc, route, l)
+	if s == nil {
 		return "", false
 	}
-	d.resolved.put(string(rc.Request.Header.RequestURI()), &resolution{version, route, l, c, err != nil})
-	if err != nil {
-		miss(rc)
-		return "miss", true
-	}
-	return d.ready(rc, l, c)
-}
-
-// ready answers with what is on the shelf for a candidate.
-func (d *debuggers) ready(rc *fasthttp.RequestCtx, l symid.Lookup, c catalog.Candidate) (result string, ok bool) {
-	a := d.store.shelf.get(wanted(rc, l, c))
-	if a == nil {
-		return "", false
-	}
-	result, err := d.respond(d.base, rc, l, a.representation(c))
-	if err != nil {
-		d.store.shelf.drop(c.Digest)
-		return "", false
-	}
-	return result, true
+	return d.fromMemory(rc, s)
 }
 
 // wanted names the answer that a request asks for.

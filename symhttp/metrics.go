@@ -54,8 +54,8 @@ func newMetrics(reg *prometheus.Registry) *metrics {
 	return m
 }
 
-// lookup counts one debugger request, from its header to that of the answer.
-func (m *metrics) lookup(route, result string, start time.Time) {
+// of returns what the requests of a route with a result are counted in.
+func (m *metrics) of(route, result string) lookupSeries {
 	id := [2]string{route, result}
 	m.mu.RLock()
 	s, ok := m.series[id]
@@ -66,6 +66,15 @@ func (m *metrics) lookup(route, result string, start time.Time) {
 		m.series[id] = s
 		m.mu.Unlock()
 	}
+	return s
+}
+
+// lookup counts one debugger request, from its header to that of the answer.
+func (m *metrics) lookup(route, result string, start time.Time) {
+	m.of(route, result).add(start)
+}
+
+func (s lookupSeries) add(start time.Time) {
 	s.total.Inc()
 	s.seconds.Observe(time.Since(start).Seconds())
 }

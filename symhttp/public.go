@@ -81,6 +81,10 @@ func NewPublic(cfg Config, p Public) (*Server, error) {
 		scrape:    fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(p.Metrics, promhttp.HandlerOpts{DisableCompression: true})),
 	}
 	s.handle(h.route)
+	if s.conns.loops, err = newLoops(h.debuggers); err != nil {
+		return nil, err
+	}
+	s.work = append(s.work, s.conns.loops.run)
 	s.http.ExpectHandler = a.expect
 	return s, nil
 }

@@ -55,23 +55,74 @@ func (r *resolved) put(path string, s *resolution) {
 	r.paths[path] = s
 }
 
-// again answers a path that was resolved in the present state: a miss that is one still,
-// or a hit whose answer is on the shelf.
-func (d *debuggers) again(rc *fasthttp.RequestCtx) (s *resolution, result string, ok bool) {
+// holds reports whether what a path came to in a state of the catalog is still so.
+func (d *debuggers) holds(version uint64, missing bool) bool {
+	if missing {
+		return d.locator.StillMissing(version)
+	}
+	return version == d.locator.Version()
+}
+
+// known returns what the path of a request came to in the present state, or nil.
+func (d *debuggers) known(rc *fasthttp.RequestCtx) *resolution {
 	uri := rc.Request.Header.RequestURI()
 	if len(uri) == 0 || uri[0] != '/' {
-		return nil, "", false
+		return nil
 	}
-	if s = d.resolved.get(uri, d.locator.Version()); s == nil {
-		return nil, "", false
+	s := d.resolved.get(uri, d.locator.Version())
+	if s == nil || s.missing && !d.locator.StillMissing(s.version) {
+		return nil
 	}
-	if !s.missing {
-		result, ok = d.ready(rc, s.lookup, s.candidate)
-		return s, result, ok
+	return s
+}
+
+// resolve is known for a path that has not been asked for in the present state.
+func (d *debuggers) resolve(rc *fasthttp.RequestCtx) *resolution {
+	l, err := symid.ParseLookup(rawPath(rc))
+	if err != nil || l.Section != "" {
+		return nil
 	}
-	if !d.locator.StillMissing(s.version) {
-		return nil, "", false
+	return d.look(rc, routeOf(l, nil), l)
+}
+
+// look finds the file of a lookup, or the miss, without waiting for anybody. It is nil if
+// somebody else may know better.
+func (d *debuggers) look(rc *fasthttp.RequestCtx, route string, l symid.Lookup) *resolution {
+	version := d.locator.Version() // before the look: a later state is none it was made in
+	c, err := d.locator.LocateNow(l.Keys)
+	if err != nil && err != catalog.ErrNotFound {
+		return nil
 	}
-	miss(rc)
-	return s, "miss", true
+	s := &resolution{version, route, l, c, err != nil}
+	d.resolved.put(string(rc.Request.Header.RequestURI()), s)
+	return s
+}
+
+// fromMemory answers with a miss, or with what is on the shelf.
+func (d *debuggers) fromMemory(rc *fasthttp.RequestCtx, s *resolution) (result string, ok bool) {
+	if s.missing {
+		miss(rc)
+		swift(rc)
+		return "miss", true
+	}
+	a := d.store.shelf.get(wanted(rc, s.lookup, s.candidate))
+	if a == nil {
+		return "", false
+	}
+	result, err := d.respond(d.base, rc, s.lookup, a.representation(s.candidate))
+	if err != nil {
+		d.store.shelf.drop(s.candidate.Digest)
+		return "", false
+	}
+	if a.files == nil {
+		swift(rc)
+	}
+	return result, true
+}
+
+// swift notes on the connection that a loop would have answered as well.
+func swift(rc *fasthttp.RequestCtx) {
+	if c, ok := rc.Conn().(*patientConn); ok {
+		c.swift = simple(&rc.Request.Header)
+	}
 }

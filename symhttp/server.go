@@ -134,10 +134,15 @@ func (s *Server) giveNotice(work context.Context, served <-chan error) error {
 func (s *Server) drain() {
 	s.endWaits()
 	s.conns.stop()
+	s.conns.loops.close()
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.DrainTimeout)
 	defer cancel()
 	if err := s.http.ShutdownWithContext(ctx); err == nil {
-		return
+		select {
+		case <-s.conns.empty(): // fasthttp has not heard of the last that left a loop
+			return
+		case <-ctx.Done():
+		}
 	}
 	s.log.Warn("requests cut at the end of the drain", "conns", s.conns.count())
 	s.cutBase()

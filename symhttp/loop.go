@@ -1,0 +1,134 @@
+package symhttp
+
+import (
+	"bytes"
+	"net"
+	"net/http"
+
+	"github.com/valyala/fasthttp"
+)
+
+// loopAfter is how many requests in a row have to be answered from memory before their
+// connection goes to a loop. Going there and back costs about as much as one of them.
+const loopAfter = 4
+
+// An unfinished is what a connection leaves a loop with.
+type unfinished struct {
+	in  []byte // read and not answered
+	out []byte // of an answer, not written
+}
+
+// finish writes what is left of an answer. What cannot be written whole ends in a RST.
+func (u *unfinished) finish(conn net.Conn) error {
+	if len(u.out) == 0 {
+		return nil
+	}
+	_, err := conn.Write(u.out)
+	u.out = nil
+	if err != nil {
+		abort(conn)
+		conn.Close()
+		return net.ErrClosed // on which fasthttp, unlike on others, writes nothing more
+	}
+	return nil
+}
+
+// simple reports whether a loop may answer a request: one without a body, for the whole
+// of something, on a connection that stays, and with nothing that fasthttp would refuse.
+func simple(h *fasthttp.RequestHeader) bool {
+	if !h.IsGet() || !h.IsHTTP11() || h.ConnectionClose() || !simpleHost(h.Host()) {
+		return false
+	}
+	if uri := h.RequestURI(); len(uri) == 0 || uri[0] != '/' {
+		return false
+	}
+	for _, name := range notSimple {
+		if len(h.PeekAll(name)) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// notSimple are the headers that need more than a loop does.
+var notSimple = []string{"Content-Length", "Transfer-Encoding", "Expect", "Range", "If-None-Match", "X-DEBUGINFOD-MAXSIZE"}
+
+// simpleHost reports whether a Host header is one that no reading of RFC 3986 section
+// 3.2.2 refuses, port included.
+func simpleHost(host []byte) bool {
+	for _, c := range host {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '-', c == ':':
+		default:
+			return false
+		}
+	}
+	return len(host) > 0
+}
+
+const (
+	repliesMost = 4096 // of one loop; then all are forgotten
+	replyHead   = 1024 // bytes of the longest request that one is remembered for
+)
+
+// A reply is the head of an answer and what it was made of. A request that is the same to
+// the byte gets it again while that has not changed. Whatever a loop looks at for that is
+// in it, since a processor waits for each other place in memory.
+type reply struct {
+	version uint64 // of the catalog
+	missing bool
+	id      answerID // on the shelf, unless missing
+	head    []byte
+	date    int // where in head it is
+	count   lookupSeries
+}
+
+// noDate stands where a loop puts the date in.
+const noDate = "Thu, 01 Jan 1970 00:00:00 GMT"
+
+// reply makes the reply to a simple request. It is nil if somebody has to be waited for, or
+// a file to be sent.
+func (d *debuggers) reply(rc *fasthttp.RequestCtx) *reply {
+	s := d.known(rc)
+	if s == nil {
+		s = d.resolve(rc)
+	}
+	if s == nil {
+		return nil
+	}
+	r, size, result := &reply{version: s.version, missing: s.missing}, int64(0), "miss"
+	if s.missing {
+		miss(rc)
+	} else {
+		r.id = wanted(rc, s.lookup, s.candidate)
+		a := d.store.shelf.get(r.id)
+		if a == nil || a.files != nil {
+			return nil
+		}
+		size, result = a.size, statusOf(http.StatusOK)
+		d.head(rc, s.lookup, a.representation(s.candidate), span{0, size}, http.StatusOK)
+	}
+	h := &rc.Response.Header
+	h.SetServer(d.http.Name)
+	h.SetContentLength(int(size))
+	r.head = h.AppendBytes(nil)
+	r.date = bytes.Index(r.head, []byte("\r\nDate: ")) + len("\r\nDate: ")
+	copy(r.head[r.date:], noDate)
+	r.count = d.metrics.of(s.route, result)
+	return r
+}
+
+// body returns what follows the head of a reply, if that is still right.
+func (d *debuggers) body(r *reply) (body []byte, ok bool) {
+	if !d.holds(r.version, r.missing) {
+		return nil, false
+	}
+	if r.missing {
+		return nil, true
+	}
+	a := d.store.shelf.get(r.id)
+	if a == nil || a.files != nil {
+		return nil, false
+	}
+	return a.lead, true
+}

@@ -1,0 +1,22 @@
+//go:build !linux
+
+package symhttp
+
+import (
+	"context"
+	"net"
+	"time"
+)
+
+// loops exist where epoll does; elsewhere connections stay with fasthttp.
+type loops struct{}
+
+func newLoops(*debuggers) (*loops, error) { return nil, nil }
+
+func (*loops) enter(net.Conn) bool { return false }
+
+func (*loops) sweep(time.Time) {}
+
+func (*loops) close() {}
+
+func (*loops) run(context.Context) error { return nil }

@@ -9,6 +9,9 @@
 // keep a 401, 429 or 5xx in mind as if it were a miss, or stop asking, while a
 // reset is retried.
 //
+// Fasthttp reads requests and runs handlers. On Linux, connections whose requests are
+// answered from memory are served by loops of our own, with the same bytes: loop_linux.go.
+//
 // The protocols are those of SymSrv, SSQP, Breakpad and debuginfod; HTTP follows
 // RFC 9110 and 9112. All types are safe for concurrent use.
 package symhttp

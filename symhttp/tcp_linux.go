@@ -1,6 +1,8 @@
 package symhttp
 
 import (
+	"cmp"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -61,7 +63,11 @@ func sendCached(conn net.Conn, r io.Reader) (sent int64, err error) {
 	if !ok {
 		return 0, nil
 	}
-	raw, err := t.SyscallConn()
+	to, err := t.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	from, err := f.SyscallConn()
 	if err != nil {
 		return 0, err
 	}
@@ -69,15 +75,18 @@ func sendCached(conn net.Conn, r io.Reader) (sent int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	for file := int(f.Fd()); part.N > 0; {
+	for part.N > 0 {
 		n := min(part.N, cachedPiece)
-		if !inPageCache(file, at, n) {
-			return sent, nil
-		}
 		var k int64
 		var failed error
-		err := raw.Write(func(fd uintptr) bool {
-			k, failed = sendFileNow(int(fd), file, n)
+		err := to.Write(func(socket uintptr) bool {
+			failed = errNotCached
+			closed := from.Control(func(file uintptr) {
+				if inPageCache(int(file), at, n) {
+					k, failed = sendFileNow(int(socket), int(file), n)
+				}
+			})
+			failed = cmp.Or(closed, failed)
 			return failed != unix.EAGAIN
 		})
 		switch {
@@ -91,3 +100,5 @@ func sendCached(conn net.Conn, r io.Reader) (sent int64, err error) {
 	}
 	return sent, nil
 }
+
+var errNotCached = errors.New("not in the page cache")

@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -71,5 +73,78 @@ func TestWriteMoreEnds(t *testing.T) {
 	symhttp.HeadWaits(server)
 	if _, err := server.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("closed: %v, want net.ErrClosed", err)
+	}
+}
+
+// TestSendFile: a part of a file arrives whole, from the position on, also where the client
+// reads slowly; of a file that ends before the part does, what there is.
+func TestSendFile(t *testing.T) {
+	content := noise(3<<20+123, 9)
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ off, n, want int64 }{
+		{0, int64(len(content)), int64(len(content))},
+		{1, 1, 1},
+		{4097, 256 << 10, 256 << 10},
+		{100, 1<<20 + 1, 1<<20 + 1},
+		{int64(len(content)) - 10, 20, 10},
+		{1 << 20, 100 << 20, int64(len(content)) - 1<<20},
+		{0, 0, 0},
+	} {
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Seek(tt.off, io.SeekStart); err != nil {
+			t.Fatal(err)
+		}
+		server, client := tcpPair(t)
+		var sending sync.WaitGroup
+		sending.Go(func() {
+			defer server.Close()
+			part := &io.LimitedReader{R: f, N: tt.n}
+			n, err := server.(io.ReaderFrom).ReadFrom(part)
+			if n != tt.want || err != nil || part.N != tt.n-tt.want {
+				t.Errorf("%+v: sent %d, %v, %d left", tt, n, err, part.N)
+			}
+		})
+		var got bytes.Buffer
+		for p := make([]byte, 64<<10); ; time.Sleep(time.Millisecond) {
+			n, err := client.Read(p)
+			got.Write(p[:n])
+			if err != nil {
+				break
+			}
+		}
+		if !bytes.Equal(got.Bytes(), content[tt.off:tt.off+tt.want]) {
+			t.Errorf("%+v: got %d bytes", tt, got.Len())
+		}
+		sending.Wait()
+		f.Close()
+	}
+}
+
+// TestSendFileEnds: nobody reads, and the deadline of the connection ends it.
+func TestSendFileEnds(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "file"))
+	if err == nil {
+		defer f.Close()
+		_, err = f.Write(make([]byte, 64<<20)) // in the page cache
+	}
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, _ := tcpPair(t)
+	if err := server.SetWriteDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	n, err := server.(io.ReaderFrom).ReadFrom(&io.LimitedReader{R: f, N: 64 << 20})
+	if n == 0 || n == 64<<20 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("sent %d bytes, %v; want some and a deadline", n, err)
 	}
 }

@@ -39,6 +39,7 @@ func (s *stage) firstTime(ctx context.Context, t *table) error {
 			return err
 		}
 		served = append(served, float64(n)/1e6/time.Since(begun).Seconds())
+		time.Sleep(time.Second) // meanwhile the node checks what it has put into its cache
 		speed, err := unpack(s.node.blobPath(f))
 		if err != nil {
 			return err

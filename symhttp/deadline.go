@@ -76,9 +76,6 @@ func (c *patientConn) moved(state fasthttp.ConnState) {
 // Read implements net.Conn. A connection that goes to a loop, between two requests, ends
 // for fasthttp, which closes its own descriptor.
 func (c *patientConn) Read(p []byte) (int, error) {
-	if err := c.finish(c.Conn); err != nil {
-		return 0, err
-	}
 	if len(c.in) > 0 {
 		n := copy(p, c.in)
 		c.in = c.in[n:]

@@ -24,19 +24,16 @@ func (u *unfinished) finish(conn net.Conn) error {
 		return nil
 	}
 	_, err := conn.Write(u.out)
-	u.out = nil
-	if err != nil {
+	if u.out = nil; err != nil {
 		abort(conn)
-		conn.Close()
-		return net.ErrClosed // on which fasthttp, unlike on others, writes nothing more
 	}
-	return nil
+	return err
 }
 
 // simple reports whether a loop may answer a request: one without a body, for the whole
-// of something, on a connection that stays, and with nothing that fasthttp would refuse.
+// of something, on a connection that stays.
 func simple(h *fasthttp.RequestHeader) bool {
-	if !h.IsGet() || !h.IsHTTP11() || h.ConnectionClose() || !simpleHost(h.Host()) {
+	if !h.IsGet() || !h.IsHTTP11() || h.ConnectionClose() {
 		return false
 	}
 	if uri := h.RequestURI(); len(uri) == 0 || uri[0] != '/' {
@@ -53,19 +50,6 @@ func simple(h *fasthttp.RequestHeader) bool {
 // notSimple are the headers that need more than a loop does.
 var notSimple = []string{"Content-Length", "Transfer-Encoding", "Expect", "Range", "If-None-Match", "X-DEBUGINFOD-MAXSIZE"}
 
-// simpleHost reports whether a Host header is one that no reading of RFC 3986 section
-// 3.2.2 refuses, port included.
-func simpleHost(host []byte) bool {
-	for _, c := range host {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '-', c == ':':
-		default:
-			return false
-		}
-	}
-	return len(host) > 0
-}
-
 const (
 	repliesMost = 4096 // of one loop; then all are forgotten
 	replyHead   = 1024 // bytes of the longest request that one is remembered for
@@ -78,6 +62,8 @@ type reply struct {
 	version uint64 // of the catalog
 	missing bool
 	id      answerID // on the shelf, unless missing
+	etag    string   // of what was there
+	size    int64
 	head    []byte
 	date    int // where in head it is
 	count   lookupSeries
@@ -96,7 +82,7 @@ func (d *debuggers) reply(rc *fasthttp.RequestCtx) *reply {
 	if s == nil {
 		return nil
 	}
-	r, size, result := &reply{version: s.version, missing: s.missing}, int64(0), "miss"
+	r, result := &reply{version: s.version, missing: s.missing}, "miss"
 	if s.missing {
 		miss(rc)
 	} else {
@@ -105,12 +91,12 @@ func (d *debuggers) reply(rc *fasthttp.RequestCtx) *reply {
 		if a == nil || a.files != nil {
 			return nil
 		}
-		size, result = a.size, statusOf(http.StatusOK)
-		d.head(rc, s.lookup, a.representation(s.candidate), span{0, size}, http.StatusOK)
+		r.etag, r.size, result = a.etag, a.size, statusOf(http.StatusOK)
+		d.head(rc, s.lookup, a.representation(s.candidate), span{0, a.size}, http.StatusOK)
 	}
 	h := &rc.Response.Header
 	h.SetServer(d.http.Name)
-	h.SetContentLength(int(size))
+	h.SetContentLength(int(r.size))
 	r.head = h.AppendBytes(nil)
 	r.date = bytes.Index(r.head, []byte("\r\nDate: ")) + len("\r\nDate: ")
 	copy(r.head[r.date:], noDate)
@@ -127,8 +113,8 @@ func (d *debuggers) body(r *reply) (body []byte, ok bool) {
 		return nil, true
 	}
 	a := d.store.shelf.get(r.id)
-	if a == nil || a.files != nil {
-		return nil, false
+	if a == nil || a.files != nil || a.size != r.size || a.etag != r.etag {
+		return nil, false // the same file can be packed in another way
 	}
 	return a.lead, true
 }

@@ -81,6 +81,9 @@ func (ls *loops) close() {
 
 // run answers until ctx ends, and returns when no connection that left a loop is open.
 func (ls *loops) run(ctx context.Context) error {
+	if ls == nil {
+		return nil
+	}
 	defer ls.left.Wait()
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -94,19 +97,19 @@ func (ls *loops) run(ctx context.Context) error {
 
 // A loop is an epoll instance and its connections, which nobody else reads or writes.
 type loop struct {
-	d    *debuggers
-	ls   *loops
-	poll *os.File // the runtime watches the instance like a connection
-	raw  syscall.RawConn
+	d     *debuggers
+	ls    *loops
+	begun time.Time
+	poll  *os.File // the runtime watches the instance like a connection
+	raw   syscall.RawConn
 
 	held atomic.Int32 // connections
 
-	mu     sync.Mutex
-	since  []int64 // when the connection of each descriptor was last heard of, Unix nanoseconds; 0: no such here
-	closed bool
-
-	// Of run.
+	mu      sync.Mutex
+	heard   []time.Duration // when each descriptor's connection was last heard of, after begun; 0: there is none
+	closed  bool
 	rc      fasthttp.RequestCtx
+	uri     fasthttp.URI
 	in      []byte
 	head    []byte
 	miss    []byte // head of the last miss
@@ -125,9 +128,13 @@ func newLoop(d *debuggers, ls *loops) (*loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make an epoll instance: %w", err)
 	}
-	l := &loop{d: d, ls: ls, poll: os.NewFile(uintptr(fd), "epoll"),
+	l := &loop{d: d, ls: ls, begun: time.Now().Add(-1), poll: os.NewFile(uintptr(fd), "epoll"),
 		in: make([]byte, d.cfg.HeaderBytes), replies: map[string]*reply{}}
 	l.reader = bufio.NewReaderSize(&l.source, d.cfg.HeaderBytes)
+	if err := l.poll.SetReadDeadline(time.Time{}); err != nil {
+		l.poll.Close()
+		return nil, fmt.Errorf("watch an epoll instance: %w", err)
+	}
 	l.raw, err = l.poll.SyscallConn()
 	return l, err
 }
@@ -151,10 +158,10 @@ func (l *loop) enter(conn *net.TCPConn) bool {
 		unix.Close(fd)
 		return false
 	}
-	for len(l.since) <= fd {
-		l.since = append(l.since, 0)
+	for len(l.heard) <= fd {
+		l.heard = append(l.heard, 0)
 	}
-	l.since[fd] = time.Now().UnixNano()
+	l.heard[fd] = time.Since(l.begun)
 	l.held.Add(1)
 	return true
 }
@@ -167,11 +174,14 @@ func (l *loop) watch(op, fd int) error {
 	return errors.Join(err, failed)
 }
 
+// sweep leaves it to the next time if the loop is busy.
 func (l *loop) sweep(now time.Time) {
-	l.mu.Lock()
+	if !l.mu.TryLock() {
+		return
+	}
 	defer l.mu.Unlock()
-	for fd, since := range l.since {
-		if since > 0 && now.UnixNano()-since > l.d.cfg.IdleTimeout.Nanoseconds() {
+	for fd, heard := range l.heard {
+		if heard > 0 && now.Sub(l.begun)-heard > l.d.cfg.IdleTimeout {
 			l.drop(fd)
 		}
 	}
@@ -192,8 +202,8 @@ func (l *loop) close() {
 		}
 		l.visit(events[:n], time.Now())
 	}
-	for fd, since := range l.since {
-		if since > 0 {
+	for fd, heard := range l.heard {
+		if heard > 0 {
 			l.drop(fd)
 		}
 	}
@@ -202,31 +212,49 @@ func (l *loop) close() {
 
 // drop closes a connection. l.mu is held.
 func (l *loop) drop(fd int) {
-	l.since[fd] = 0
+	l.heard[fd] = 0
 	l.held.Add(-1)
 	_ = l.watch(unix.EPOLL_CTL_DEL, fd) // fasthttp may not have closed its descriptor yet
 	unix.Close(fd)
 	l.d.conns.release()
 }
 
-// leave gives a connection to fasthttp. l.mu is held.
+// leave has a connection served by others. l.mu is held.
 func (l *loop) leave(fd int, u unfinished) {
-	l.since[fd] = 0
+	l.heard[fd] = 0
 	l.held.Add(-1)
 	_ = l.watch(unix.EPOLL_CTL_DEL, fd)
 	f := os.NewFile(uintptr(fd), "connection")
 	conn, err := net.FileConn(f)
+	if err != nil { // too many files are open: the client had better ask again
+		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	}
 	f.Close()
-	if err != nil { // too many files are open
+	if err != nil {
 		l.d.conns.release()
 		return
 	}
 	u.in = bytes.Clone(u.in)
 	p := l.d.conns.patient(conn)
 	p.unfinished = u
-	p.SetWriteDeadline(time.Now().Add(l.d.cfg.WriteTimeout))
+	if len(u.out) > 0 {
+		p.SetWriteDeadline(time.Now().Add(l.d.cfg.WriteTimeout))
+	}
 	l.d.conns.add(p)
-	l.ls.left.Go(func() { _ = l.d.http.ServeConn(p) }) // about this connection alone; it is closed
+	l.ls.left.Go(func() { l.ls.serve(l.d.Server, p) })
+}
+
+// serve finishes an answer, then has fasthttp go on from what was read. A connection of
+// which nothing was goes back to a loop.
+func (ls *loops) serve(s *Server, p *patientConn) {
+	err := p.finish(p.Conn)
+	if err == nil && len(p.in) > 0 {
+		_ = s.http.ServeConn(p) // about this connection alone; it is closed
+		return
+	}
+	p.looped = err == nil && ls.enter(p.Conn)
+	p.Conn.Close()
+	s.conns.changed(p, fasthttp.StateClosed)
 }
 
 // kindness is how long a loop goes on while others wait for its processor.
@@ -265,8 +293,8 @@ func (l *loop) serve(events []unix.EpollEvent, now time.Time) {
 // visit goes through the connections that have something. l.mu is held.
 func (l *loop) visit(events []unix.EpollEvent, now time.Time) {
 	for _, e := range events {
-		if fd := int(e.Fd); l.since[fd] > 0 { // not dropped in the meantime
-			l.since[fd] = now.UnixNano()
+		if fd := int(e.Fd); l.heard[fd] > 0 { // not dropped in the meantime
+			l.heard[fd] = now.Sub(l.begun)
 			l.read(fd, now)
 		}
 	}
@@ -361,7 +389,8 @@ func (l *loop) make(head []byte) *reply {
 	if err := l.rc.Request.Header.Read(l.reader); err != nil || l.reader.Buffered() > 0 || l.source.Len() > 0 {
 		return nil
 	}
-	if !simple(&l.rc.Request.Header) {
+	h := &l.rc.Request.Header
+	if !simple(h) || l.uri.Parse(h.Host(), h.RequestURI()) != nil {
 		return nil
 	}
 	l.rc.Response.Reset()

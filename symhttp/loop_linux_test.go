@@ -354,6 +354,9 @@ func FuzzLoop(f *testing.F) {
 		{pdbPath + " HTTP/1.1", "Host: symbols\r\n folded\r\nAccept-Encoding: gzip;q=0.5, identity"},
 		{"/%2e%2e" + pdbPath + "?q#f HTTP/1.1", "Host: x\r\nExpect: 100-continue\r\nTransfer-Encoding: identity"},
 		{pdbPath + " HTTP/1.1", "Host: [::1]:80\r\nhost: x"},
+		{pdbPath + " HTTP/1.1", "Host: a:b"},
+		{"/" + pdbPath + "?://[\x7f HTTP/1.1", "Host: a:1:2\r\nTE: chunked\r\nTrailer: X"},
+		{"/api/0123456789ABCDEF0123456789ABCDEF1/api HTTP/1.1", "Host: x\r\nConnection: keep-alive, close"},
 		{pdbPath + " HTTP/1.0", "Host: x\n\nGET / HTTP/1.1"},
 	} {
 		f.Add(head[0], head[1])
@@ -393,4 +396,142 @@ func FuzzLoop(f *testing.F) {
 			t.Errorf("%q: a loop answers %q, fasthttp, also the last request, %q", in[:used], got, want)
 		}
 	})
+}
+
+// narrow is a listener whose connections take little that is not read, and a dialer to it.
+func narrow(t *testing.T) (net.Listener, func(addr string) *conn) {
+	t.Helper()
+	small := func(option int) func(_, _ string, c syscall.RawConn) error {
+		return func(_, _ string, c syscall.RawConn) (err error) {
+			return errors.Join(c.Control(func(fd uintptr) {
+				err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, option, 8<<10)
+			}), err)
+		}
+	}
+	lc := net.ListenConfig{Control: small(syscall.SO_SNDBUF)}
+	ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln, func(addr string) *conn {
+		t.Helper()
+		d := net.Dialer{Control: small(syscall.SO_RCVBUF)}
+		c, err := d.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return wrap(t, c)
+	}
+}
+
+// narrowly runs a server with a file of 60 KiB and returns a connection in a loop that has
+// asked for it and read nothing.
+func narrowly(t *testing.T, cfg symhttp.Config) (s *symhttp.Server, c *conn, content []byte, stop func() error) {
+	t.Helper()
+	w := newWorld(t)
+	content = noise(60<<10, 1)
+	w.add(t, "foo.pdb", content, pdbKey)
+	s, err := symhttp.NewPublic(cfg, w.public(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, dial := narrow(t)
+	addr, stop := run(t, s, ln)
+	ask(t, addr, "GET", pdbPath)
+	c = dial(addr)
+	warm(t, s, c, 1)
+	c.send(t, request("GET", pdbPath))
+	eventually(t, "the answer is not for a loop any more", func() bool { return s.Looped() == 0 })
+	return s, c, content, stop
+}
+
+// TestLoopSlowReader: a connection whose answer took long is one like others afterwards: it
+// goes back to a loop, and has the idle time, not that of a new one.
+func TestLoopSlowReader(t *testing.T) {
+	cfg := testConfig()
+	cfg.ReadTimeout, cfg.IdleTimeout = 500*time.Millisecond, 30*time.Second
+	s, c, content, _ := narrowly(t, cfg)
+	time.Sleep(2 * cfg.ReadTimeout)
+	if a, err := c.receive("GET"); err != nil || !bytes.Equal(a.body, content) {
+		t.Fatalf("%d bytes, %v", len(a.body), err)
+	}
+	eventually(t, "it is in a loop", func() bool { return s.Looped() == 1 })
+	time.Sleep(2 * cfg.ReadTimeout)
+	c.send(t, request("GET", exePath))
+	if a, err := c.receive("GET"); err != nil || a.StatusCode != 404 {
+		t.Errorf("next request: %v, %v; want 404", a.Response, err)
+	}
+}
+
+// TestLoopSlowReaderInStop: a stop waits for an answer that is being read.
+func TestLoopSlowReaderInStop(t *testing.T) {
+	cfg := testConfig()
+	cfg.DrainTimeout = 30 * time.Second
+	_, c, content, stop := narrowly(t, cfg)
+	stopped := make(chan error, 1)
+	go func() { stopped <- stop() }()
+	time.Sleep(time.Second)
+	if a, err := c.receive("GET"); err != nil || !bytes.Equal(a.body, content) {
+		t.Fatalf("%d bytes, %v", len(a.body), err)
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("Run = %v", err)
+	}
+}
+
+// TestLoopGoneReader: a client that reads nothing for too long is cut off with a RST, so
+// that it does not take what it has for the whole.
+func TestLoopGoneReader(t *testing.T) {
+	cfg := testConfig()
+	cfg.WriteTimeout = 500 * time.Millisecond
+	_, c, content, _ := narrowly(t, cfg)
+	time.Sleep(4 * cfg.WriteTimeout)
+	if a, err := c.receive("GET"); err == nil || len(a.body) == len(content) || errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("%d bytes, %v; want a part and a reset", len(a.body), err)
+	}
+}
+
+// TestLoopOtherBytes: where a file is packed in another way, the head goes with the bytes.
+func TestLoopOtherBytes(t *testing.T) {
+	w := newWorld(t)
+	w.add(t, "foo.pdb", bytes.Repeat([]byte("abc"), 3000), pdbKey)
+	s, c, _ := looping(t, w, testConfig())
+	get := func() answer {
+		c.send(t, request("GET", pdbCab))
+		a, err := c.receive("GET")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	get() // from the disk
+	warm(t, s, c, 1)
+	before := get()
+	s.Repack([]byte("more"))
+	after := get()
+	if len(after.body) != len(before.body)+4 || after.Header.Get("ETag") == before.Header.Get("ETag") {
+		t.Errorf("got %d bytes with tag %s, then %d with %s", len(before.body), before.Header.Get("ETag"), len(after.body), after.Header.Get("ETag"))
+	}
+	warm(t, s, c, 1)
+}
+
+// TestLoopNoDescriptor: where too many files are open a client is reset, which it takes as
+// "ask again".
+func TestLoopNoDescriptor(t *testing.T) {
+	w, _ := pdbWorld(t)
+	_, c, _ := looping(t, w, testConfig())
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	none := limit
+	none.Cur = 3
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
+	c.send(t, request("GET", pdbPath, "Range: bytes=0-9"))
+	if a, err := c.receive("GET"); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("got %v, %v; want a reset", a.Response, err)
+	}
 }

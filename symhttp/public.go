@@ -82,7 +82,7 @@ func NewPublic(cfg Config, p Public) (*Server, error) {
 	}
 	s.handle(h.route)
 	if s.conns.loops, err = newLoops(h.debuggers); err != nil {
-		return nil, err
+		p.Log.Warn("every connection stays with fasthttp", "err", err) // slower, no more
 	}
 	s.work = append(s.work, s.conns.loops.run)
 	s.http.ExpectHandler = a.expect

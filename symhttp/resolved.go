@@ -1,6 +1,7 @@
 package symhttp
 
 import (
+	"strings"
 	"sync"
 
 	"github.com/valyala/fasthttp"
@@ -78,7 +79,11 @@ func (d *debuggers) known(rc *fasthttp.RequestCtx) *resolution {
 
 // resolve is known for a path that has not been asked for in the present state.
 func (d *debuggers) resolve(rc *fasthttp.RequestCtx) *resolution {
-	l, err := symid.ParseLookup(rawPath(rc))
+	path := rawPath(rc)
+	if strings.HasPrefix(path, "/api/") {
+		return nil // not for debuggers
+	}
+	l, err := symid.ParseLookup(path)
 	if err != nil || l.Section != "" {
 		return nil
 	}

@@ -1,8 +1,12 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"runtime"
+	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -52,9 +56,12 @@ func (g *diskGuard) failed() error {
 }
 
 func (g *diskGuard) breakOff(err error) {
-	if isFull(err) {
+	switch {
+	case isFull(err):
 		err = fmt.Errorf("the disk is full: free or add disk space, then start the node again: %w", err)
-	} else {
+	case errors.Is(err, raftfsm.ErrDamaged):
+		err = fmt.Errorf("look at the disk, then move the data directory away and join as a new node: %w", err)
+	default:
 		err = fmt.Errorf("the disk fails: look at the kernel's log and at the disk: %w", err)
 	}
 	g.mu.Lock()
@@ -150,18 +157,51 @@ func (f guardedFSM) ApplyBatch(logs []*raft.Log) (out []any) {
 }
 
 // try is ApplyBatch of the catalog with its panic about the disk as an error.
-func (f guardedFSM) try(logs []*raft.Log, out *[]any) (err error) {
+func (f guardedFSM) try(logs []*raft.Log, out *[]any) error {
+	return diskPanic(func() { *out = f.fsm.ApplyBatch(logs) })
+}
+
+// diskPanic runs f and returns its panic about the disk: an error that f panicked with, or
+// what pages drive bbolt to that no bbolt has written. It passes on any other panic.
+func diskPanic(f func()) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // a page may be said to lie behind the end
 	defer func() {
-		if r := recover(); r != nil {
-			cause, disk := r.(error)
-			if _, ours := r.(interface{ RuntimeError() }); !disk || ours {
-				panic(r)
-			}
+		r := recover()
+		if r == nil {
+			return
+		}
+		cause, disk := r.(error)
+		_, fault := r.(interface{ RuntimeError() })
+		switch {
+		case disk && !fault:
 			err = cause
+		case panickedIn("go.etcd.io/bbolt."):
+			err = fmt.Errorf("%w: %v", raftfsm.ErrDamaged, r)
+		default:
+			panic(r)
 		}
 	}()
-	*out = f.fsm.ApplyBatch(logs)
+	f()
 	return nil
+}
+
+// panickedIn reports, in a function deferred by f, whether the code that panics is in the
+// package.
+func panickedIn(pkg string) bool {
+	pcs := make([]uintptr, 32)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
+	for panicked := false; ; {
+		frame, more := frames.Next()
+		switch {
+		case frame.Function == "runtime.gopanic":
+			panicked = true
+		case panicked && !strings.HasPrefix(frame.Function, "runtime."):
+			return strings.HasPrefix(frame.Function, pkg)
+		}
+		if !more {
+			return false
+		}
+	}
 }
 
 func unknownResult(index uint64) raftfsm.Result {

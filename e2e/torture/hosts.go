@@ -28,6 +28,7 @@ type host struct {
 	flipped bool       // bits of its log or catalog were flipped once: it may have diverged
 	panics  bool       // its disk was bad once: it may have ended with a panic
 	failed  int        // starts in a row after which it ended at once
+	ended   int        // times that it ended itself with its damaged disk
 	started time.Time
 	read    int64 // how far its log was looked at
 }
@@ -164,8 +165,11 @@ func (c *crew) revive(h *host) {
 	}
 	if !h.excused && (h.sick || h.damaged) {
 		c.tally.count("effects", "ended itself on a bad disk")
+		if h.damaged {
+			h.ended++
+		}
 	}
-	if h.failed >= 3 && h.damaged && !h.sick {
+	if (h.failed >= 3 || h.ended >= 3) && h.damaged && !h.sick {
 		c.replaceDisk(h)
 	}
 	_, h.read = h.Log(h.read)
@@ -193,7 +197,7 @@ func (c *crew) replaceDisk(h *host) {
 		c.tally.say("wipe of %s: %v", h.Name, err)
 	}
 	h.SetFlags(c.joinFlags(h)...)
-	h.damaged, h.failed = false, 0
+	h.damaged, h.failed, h.ended = false, 0, 0
 }
 
 // heal ends every fault and waits until the cluster is healthy. It is a violation

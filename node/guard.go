@@ -4,9 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
-	"runtime/debug"
-	"strings"
 	"sync"
 	"time"
 
@@ -157,51 +154,18 @@ func (f guardedFSM) ApplyBatch(logs []*raft.Log) (out []any) {
 }
 
 // try is ApplyBatch of the catalog with its panic about the disk as an error.
-func (f guardedFSM) try(logs []*raft.Log, out *[]any) error {
-	return diskPanic(func() { *out = f.fsm.ApplyBatch(logs) })
-}
-
-// diskPanic runs f and returns its panic about the disk: an error that f panicked with, or
-// what pages drive bbolt to that no bbolt has written. It passes on any other panic.
-func diskPanic(f func()) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // a page may be said to lie behind the end
+func (f guardedFSM) try(logs []*raft.Log, out *[]any) (err error) {
 	defer func() {
-		r := recover()
-		if r == nil {
-			return
-		}
-		cause, disk := r.(error)
-		_, fault := r.(interface{ RuntimeError() })
-		switch {
-		case disk && !fault:
+		if r := recover(); r != nil {
+			cause, disk := r.(error)
+			if _, ours := r.(interface{ RuntimeError() }); !disk || ours {
+				panic(r)
+			}
 			err = cause
-		case panickedIn("go.etcd.io/bbolt."):
-			err = fmt.Errorf("%w: %v", raftfsm.ErrDamaged, r)
-		default:
-			panic(r)
 		}
 	}()
-	f()
+	*out = f.fsm.ApplyBatch(logs)
 	return nil
-}
-
-// panickedIn reports, in a function deferred by f, whether the code that panics is in the
-// package.
-func panickedIn(pkg string) bool {
-	pcs := make([]uintptr, 32)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
-	for panicked := false; ; {
-		frame, more := frames.Next()
-		switch {
-		case frame.Function == "runtime.gopanic":
-			panicked = true
-		case panicked && !strings.HasPrefix(frame.Function, "runtime."):
-			return strings.HasPrefix(frame.Function, pkg)
-		}
-		if !more {
-			return false
-		}
-	}
 }
 
 func unknownResult(index uint64) raftfsm.Result {

@@ -2,6 +2,7 @@ package raftfsm
 
 import (
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -56,6 +57,7 @@ func (f *FSM) applyTx(logs []*raft.Log) []any {
 		panic(fmt.Sprintf("raftfsm: log index %d: %v", logs[0].Index, ErrClosed))
 	}
 	fault.Point("fsm-before-apply")
+	defer damagedPages(debug.SetPanicOnFault(true)) // a page may be said to lie behind the end
 	patience := time.AfterFunc(checkYields, f.contents.yield)
 	defer patience.Stop()
 	f.sights.beginWrite()

@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"runtime"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -91,6 +93,42 @@ func (c *contents) doubt(before bool, err *error) {
 	if r := recover(); r != nil {
 		c.doubts.Add(1)
 		*err = fmt.Errorf("catalog: a row cannot be read: %v: %w: %w", r, ErrDamaged, catalog.ErrUnavailable)
+	}
+}
+
+// damagedPages turns the panic of a write into one with an error that wraps ErrDamaged if
+// it is bbolt's, over pages that no bbolt has written. Any other goes on as it is, also one
+// of bbolt with an error of its own.
+func damagedPages(before bool) {
+	debug.SetPanicOnFault(before)
+	r := recover()
+	if r == nil {
+		return
+	}
+	_, isError := r.(error)
+	_, fault := r.(runtime.Error)
+	if (!isError || fault) && panickedIn("go.etcd.io/bbolt.") {
+		panic(fmt.Errorf("catalog: a row cannot be written: %v: %w", r, ErrDamaged))
+	}
+	panic(r)
+}
+
+// panickedIn reports, to a function deferred, whether the code that panics is in the
+// package.
+func panickedIn(pkg string) bool {
+	pcs := make([]uintptr, 32)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
+	for panicked := false; ; {
+		frame, more := frames.Next()
+		switch {
+		case frame.Function == "runtime.gopanic":
+			panicked = true
+		case panicked && !strings.HasPrefix(frame.Function, "runtime."):
+			return strings.HasPrefix(frame.Function, pkg)
+		}
+		if !more {
+			return false
+		}
 	}
 }
 

@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -251,4 +253,36 @@ func TestBackupUnreadable(t *testing.T) {
 	}
 	w.ok(raftfsm.Tick{Millis: 1})
 	w.close() // would wait for a transaction left open
+}
+
+// TestDamagedPages: a defect of ours, or an error about the disk, is the same panic as
+// without.
+func TestDamagedPages(t *testing.T) {
+	caught := func(f func()) (r any) {
+		defer func() { r = recover() }()
+		raftfsm.DamagedPages(f)
+		return nil
+	}
+	db, err := bolt.Open(filepath.Join(t.TempDir(), "db"), 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	in := func(f func()) func() {
+		return func() { _ = db.Update(func(*bolt.Tx) error { f(); return nil }) }
+	}
+	if r := caught(in(func() { panic(syscall.EIO) })); r != syscall.EIO {
+		t.Errorf("an error about the disk = %v, want it", r)
+	}
+	r := caught(in(func() { var none map[string]int; none["x"]++ }))
+	if err, _ := r.(error); err == nil || errors.Is(err, raftfsm.ErrDamaged) {
+		t.Errorf("a defect in the callback of a transaction = %v, want it", r)
+	}
+	r = caught(in(func() { _ = (*bolt.Bucket)(nil).Put([]byte("x"), nil) }))
+	if err, _ := r.(error); !errors.Is(err, raftfsm.ErrDamaged) {
+		t.Errorf("a fault in bbolt = %v, want ErrDamaged", r)
+	}
+	if r := caught(func() {}); r != nil {
+		t.Errorf("nothing = %v, want nil", r)
+	}
 }

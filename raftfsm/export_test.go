@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -402,3 +403,9 @@ func NoSync(f *FSM) { f.db.NoSync = true }
 
 // AwaitContents returns once no digest is in work.
 func AwaitContents(f *FSM) { f.contents.work.Wait() }
+
+// DamagedPages runs f as a write of the catalog is.
+func DamagedPages(f func()) {
+	defer damagedPages(debug.SetPanicOnFault(true))
+	f()
+}

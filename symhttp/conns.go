@@ -133,19 +133,13 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
 		if err == nil {
-			return l.conns.patient(conn), nil
+			return newPatientConn(conn, l.conns.loops), nil
 		}
 		if !passing(err) || !l.pause() {
-			<-l.conns.slots
+			l.conns.release()
 			return nil, err
 		}
 	}
-}
-
-func (c *conns) patient(conn net.Conn) *patientConn {
-	p := newPatientConn(conn)
-	p.loops = c.loops
-	return p
 }
 
 // passing reports whether an Accept may succeed after err.

@@ -43,8 +43,9 @@ type deadline struct {
 	handed bool
 }
 
-func newPatientConn(conn net.Conn) *patientConn {
-	return &patientConn{Conn: conn, writeMore: moreWriter(conn)}
+// newPatientConn wraps a connection that may go to a loop, nil: to none.
+func newPatientConn(conn net.Conn, ls *loops) *patientConn {
+	return &patientConn{Conn: conn, writeMore: moreWriter(conn), loops: ls}
 }
 
 // headWaits says that a file follows the next write. Without that the head of an answer

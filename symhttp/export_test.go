@@ -24,7 +24,7 @@ func (s *Server) Handler() fasthttp.RequestHandler { return s.http.Handler }
 // PatientConn wraps a connection as a server does; sweep is what the server runs.
 func PatientConn(inner net.Conn) (conn net.Conn, sweep func(context.Context) error) {
 	c := newConns(16)
-	conn = newPatientConn(inner)
+	conn = newPatientConn(inner, nil)
 	c.changed(conn, fasthttp.StateNew)
 	return conn, c.sweep
 }

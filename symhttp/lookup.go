@@ -93,9 +93,6 @@ func (d *debuggers) repeat(rc *fasthttp.RequestCtx) bool {
 // quick answers what nobody has to be waited for: a miss that this node may state, and
 // a hit whose answer is on the shelf.
 func (d *debuggers) quick(rc *fasthttp.RequestCtx, route string, l symid.Lookup) (result string, ok bool) {
-	if l.Section != "" {
-		return "", false
-	}
 	s := d.look(rc, route, l)
 	if s == nil {
 		return "", false

@@ -210,20 +210,23 @@ func (l *loop) close() {
 	l.poll.Close()
 }
 
-// drop closes a connection. l.mu is held.
-func (l *loop) drop(fd int) {
+// forget lets go of a connection, not of its descriptor. l.mu is held.
+func (l *loop) forget(fd int) {
 	l.heard[fd] = 0
 	l.held.Add(-1)
-	_ = l.watch(unix.EPOLL_CTL_DEL, fd) // fasthttp may not have closed its descriptor yet
+	_ = l.watch(unix.EPOLL_CTL_DEL, fd) // closing it does not: fasthttp may have another one still
+}
+
+// drop closes a connection. l.mu is held.
+func (l *loop) drop(fd int) {
+	l.forget(fd)
 	unix.Close(fd)
 	l.d.conns.release()
 }
 
 // leave has a connection served by others. l.mu is held.
 func (l *loop) leave(fd int, u unfinished) {
-	l.heard[fd] = 0
-	l.held.Add(-1)
-	_ = l.watch(unix.EPOLL_CTL_DEL, fd)
+	l.forget(fd)
 	f := os.NewFile(uintptr(fd), "connection")
 	conn, err := net.FileConn(f)
 	if err != nil { // too many files are open: the client had better ask again
@@ -235,7 +238,7 @@ func (l *loop) leave(fd int, u unfinished) {
 		return
 	}
 	u.in = bytes.Clone(u.in)
-	p := l.d.conns.patient(conn)
+	p := newPatientConn(conn, l.ls)
 	p.unfinished = u
 	if len(u.out) > 0 {
 		p.SetWriteDeadline(time.Now().Add(l.d.cfg.WriteTimeout))

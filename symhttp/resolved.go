@@ -71,7 +71,7 @@ func (d *debuggers) known(rc *fasthttp.RequestCtx) *resolution {
 		return nil
 	}
 	s := d.resolved.get(uri, d.locator.Version())
-	if s == nil || s.missing && !d.locator.StillMissing(s.version) {
+	if s == nil || !d.holds(s.version, s.missing) {
 		return nil
 	}
 	return s
@@ -84,15 +84,18 @@ func (d *debuggers) resolve(rc *fasthttp.RequestCtx) *resolution {
 		return nil // not for debuggers
 	}
 	l, err := symid.ParseLookup(path)
-	if err != nil || l.Section != "" {
+	if err != nil {
 		return nil
 	}
 	return d.look(rc, routeOf(l, nil), l)
 }
 
 // look finds the file of a lookup, or the miss, without waiting for anybody. It is nil if
-// somebody else may know better.
+// somebody else may know better, or a section has to be cut out of the file.
 func (d *debuggers) look(rc *fasthttp.RequestCtx, route string, l symid.Lookup) *resolution {
+	if l.Section != "" {
+		return nil
+	}
 	version := d.locator.Version() // before the look: a later state is none it was made in
 	c, err := d.locator.LocateNow(l.Keys)
 	if err != nil && err != catalog.ErrNotFound {

@@ -1,8 +1,6 @@
 package symhttp
 
 import (
-	"cmp"
-	"errors"
 	"io"
 	"net"
 	"os"
@@ -80,13 +78,12 @@ func sendCached(conn net.Conn, r io.Reader) (sent int64, err error) {
 		var k int64
 		var failed error
 		err := to.Write(func(socket uintptr) bool {
-			failed = errNotCached
-			closed := from.Control(func(file uintptr) {
+			k, failed = 0, nil // so it stays for what is not cached, and for a closed file
+			_ = from.Control(func(file uintptr) {
 				if inPageCache(int(file), at, n) {
 					k, failed = sendFileNow(int(socket), int(file), n)
 				}
 			})
-			failed = cmp.Or(closed, failed)
 			return failed != unix.EAGAIN
 		})
 		switch {
@@ -100,5 +97,3 @@ func sendCached(conn net.Conn, r io.Reader) (sent int64, err error) {
 	}
 	return sent, nil
 }
-
-var errNotCached = errors.New("not in the page cache")

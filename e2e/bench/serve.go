@@ -60,13 +60,11 @@ func serve(ctx context.Context, cfg config, t *table) error {
 				if len(j.paths[srv.name]) == 0 {
 					continue
 				}
-				for range max(j.shots, 1) {
-					rate, err := shoot(ctx, cfg.dir, srv, j.load, j.paths[srv.name], cfg.shot)
-					if err != nil {
-						return fmt.Errorf("%s: %w", j.work, err)
-					}
-					rates[i][srv.name] = append(rates[i][srv.name], rate)
+				some, err := s.shoot(ctx, j, srv)
+				if err != nil {
+					return fmt.Errorf("%s: %w", j.work, err)
 				}
+				rates[i][srv.name] = append(rates[i][srv.name], some...)
 			}
 		}
 	}
@@ -74,6 +72,18 @@ func serve(ctx context.Context, cfg config, t *table) error {
 		t.add(j.line(s.servers, rates[i]))
 	}
 	return s.firstTime(ctx, t)
+}
+
+// shoot puts the load of a job on a server, as often as a round has it.
+func (s *stage) shoot(ctx context.Context, j job, srv *server) (rates []float64, err error) {
+	for range max(j.shots, 1) {
+		rate, err := shoot(ctx, s.cfg.dir, srv, j.load, j.paths[srv.name], s.cfg.shot)
+		if err != nil {
+			return nil, err
+		}
+		rates = append(rates, rate)
+	}
+	return rates, nil
 }
 
 // line sums the rounds of a job up.

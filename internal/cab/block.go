@@ -3,6 +3,7 @@ package cab
 import (
 	"encoding/binary"
 	"fmt"
+	"runtime"
 )
 
 // A block on disk is a CFDATA record ([MS-CAB] section 2.4): checksum u32, bytes
@@ -23,6 +24,11 @@ const (
 	minPackedGroup = 1
 )
 
+// yield is called at each block of what takes long, and lets goroutines run that have
+// waited for a processor meanwhile. The runtime would have each of them, the answer to a
+// debugger say, wait 10 ms for every goroutine that packs.
+func yield() { runtime.Gosched() }
+
 // finalMarker is an empty final stored block, byte-aligned.
 var finalMarker = [5]byte{0x01, 0x00, 0x00, 0xFF, 0xFF}
 
@@ -32,6 +38,7 @@ func (e *encoder) appendGroup(dst, group []byte) []byte {
 	for start := 0; start < len(group); start += blockSize {
 		end := min(start+blockSize, len(group))
 		raw := group[start:end]
+		yield()
 		head := len(dst)
 		dst = append(dst, 0, 0, 0, 0, 0, 0, 0, 0, 'C', 'K')
 		// Compressed data has to stay below the length of the stored form.

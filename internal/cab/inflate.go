@@ -61,6 +61,7 @@ func (z *inflater) verify(framed, raw []byte) error {
 		z.out = make([]byte, blockSize)
 	}
 	for start := 0; start < len(raw); start += blockSize {
+		yield()
 		end := min(start+blockSize, len(raw))
 		f, rest, err := nextFrame(framed, len(raw)-start)
 		if err != nil {

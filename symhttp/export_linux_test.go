@@ -8,11 +8,24 @@ import (
 
 // Looped returns how many connections are in loops.
 func (s *Server) Looped() (n int) {
-	for _, l := range s.conns.loops.all {
-		n += int(l.held.Load())
+	for _, held := range s.LoopsHold() {
+		n += held
 	}
 	return n
 }
+
+// LoopsHold returns how many connections are in each loop.
+func (s *Server) LoopsHold() (held []int) {
+	for _, l := range s.conns.loops.all {
+		held = append(held, int(l.held.Load()))
+	}
+	return held
+}
+
+// Processors returns those of the loops, as far as there are as many.
+func (s *Server) Processors() []int { return s.conns.loops.cpus }
+
+var Pin = pin
 
 // LoopAnswer returns what a loop answers to bytes that begin with a request, and how many
 // they are; 0 if it leaves that to fasthttp.

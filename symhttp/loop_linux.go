@@ -3,16 +3,17 @@ package symhttp
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
+	"unsafe"
 
 	"github.com/valyala/fasthttp"
 	"golang.org/x/sys/unix"
@@ -24,23 +25,43 @@ import (
 // from the kernel which of its connections have sent something (epoll(7)) and goes through
 // them. A request that it cannot answer at once leaves it, with its connection, and goes
 // to fasthttp.
+//
+// Waking another processor takes longer than an answer too. So each loop has a thread and
+// a processor, and the connections that the kernel takes in there.
 type loops struct {
 	all  []*loop
+	cpus []int          // that this process may use, in order
 	left sync.WaitGroup // connections that fasthttp serves for a loop
 }
 
 // newLoops makes one loop for each processor.
 func newLoops(d *debuggers) (*loops, error) {
-	ls := &loops{}
+	ls := &loops{cpus: allowed()}
 	for range runtime.GOMAXPROCS(0) {
 		l, err := newLoop(d, ls)
 		if err != nil {
-			ls.close()
+			for _, l := range ls.all {
+				l.free()
+			}
 			return nil, err
 		}
 		ls.all = append(ls.all, l)
 	}
 	return ls, nil
+}
+
+// allowed returns the processors that this process may use, none if they are not known.
+func allowed() (cpus []int) {
+	var set unix.CPUSet
+	if unix.SchedGetaffinity(0, &set) != nil {
+		return nil
+	}
+	for cpu := range 8 * int(unsafe.Sizeof(set)) {
+		if set.IsSet(cpu) {
+			cpus = append(cpus, cpu)
+		}
+	}
+	return cpus
 }
 
 // enter gives a connection, between two requests, to a loop, which has a descriptor of its
@@ -50,13 +71,37 @@ func (ls *loops) enter(conn net.Conn) bool {
 	if ls == nil || !ok {
 		return false
 	}
-	least := ls.all[0]
-	for _, l := range ls.all[1:] {
-		if l.held.Load() < least.held.Load() {
-			least = l
-		}
+	raw, err := t.SyscallConn()
+	if err != nil {
+		return false
 	}
-	return least.enter(t)
+	fd, failed := -1, error(nil)
+	err = raw.Control(func(theirs uintptr) { fd, failed = unix.FcntlInt(theirs, unix.F_DUPFD_CLOEXEC, 0) })
+	if err != nil || failed != nil {
+		return false
+	}
+	least := slices.MinFunc(ls.all, func(a, b *loop) int { return cmp.Compare(a.held.Load(), b.held.Load()) })
+	if ls.near(fd, least).take(fd, time.Now()) {
+		return true
+	}
+	unix.Close(fd)
+	return false
+}
+
+// near returns the loop of the processor on which the kernel takes in what a connection
+// sends (SO_INCOMING_CPU in socket(7)), unless it has more to do than another.
+func (ls *loops) near(fd int, other *loop) *loop {
+	cpu, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_INCOMING_CPU)
+	if err != nil || cpu < 0 {
+		return other
+	}
+	if i := slices.Index(ls.cpus, cpu); i >= 0 {
+		cpu = i
+	}
+	if l := ls.all[cpu%len(ls.all)]; l.held.Load() <= other.held.Load()+1 {
+		return l
+	}
+	return other
 }
 
 // sweep closes what has waited for a request for too long.
@@ -86,13 +131,29 @@ func (ls *loops) run(ctx context.Context) error {
 	}
 	defer ls.left.Wait()
 	var running sync.WaitGroup
-	defer running.Wait()
-	for _, l := range ls.all {
-		running.Go(l.run)
+	for i, l := range ls.all {
+		running.Go(func() {
+			if len(ls.cpus) == len(ls.all) {
+				pin(ls.cpus[i])
+			}
+			l.run()
+		})
 	}
 	<-ctx.Done()
 	ls.close()
+	running.Wait()
+	for _, l := range ls.all {
+		l.free()
+	}
 	return nil
+}
+
+// pin keeps a goroutine, to its end, on a thread of its own and that on a processor.
+func pin(cpu int) {
+	runtime.LockOSThread()
+	var set unix.CPUSet
+	set.Set(cpu)
+	_ = unix.SchedSetaffinity(0, &set) // without, the kernel chooses
 }
 
 // A loop is an epoll instance and its connections, which nobody else reads or writes.
@@ -100,13 +161,14 @@ type loop struct {
 	d     *debuggers
 	ls    *loops
 	begun time.Time
-	poll  *os.File // the runtime watches the instance like a connection
-	raw   syscall.RawConn
+	poll  int
+	ended int // an eventfd, written to when the loop has been closed
 
 	held atomic.Int32 // connections
 
 	mu      sync.Mutex
 	heard   []time.Duration // when each descriptor's connection was last heard of, after begun; 0: there is none
+	visits  int
 	closed  bool
 	rc      fasthttp.RequestCtx
 	uri     fasthttp.URI
@@ -121,57 +183,52 @@ type loop struct {
 }
 
 func newLoop(d *debuggers, ls *loops) (*loop, error) {
-	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err == nil {
-		err = unix.SetNonblock(fd, true) // the sign for os.NewFile to have it watched
-	}
+	poll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("make an epoll instance: %w", err)
 	}
-	l := &loop{d: d, ls: ls, begun: time.Now().Add(-1), poll: os.NewFile(uintptr(fd), "epoll"),
+	l := &loop{d: d, ls: ls, begun: time.Now().Add(-1), poll: poll,
 		in: make([]byte, d.cfg.HeaderBytes), replies: map[string]*reply{}}
 	l.reader = bufio.NewReaderSize(&l.source, d.cfg.HeaderBytes)
-	if err := l.poll.SetReadDeadline(time.Time{}); err != nil {
-		l.poll.Close()
-		return nil, fmt.Errorf("watch an epoll instance: %w", err)
+	if l.ended, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		unix.Close(poll)
+		return nil, fmt.Errorf("make an event descriptor: %w", err)
 	}
-	l.raw, err = l.poll.SyscallConn()
-	return l, err
+	if err := l.watch(unix.EPOLL_CTL_ADD, l.ended); err != nil {
+		l.free()
+		return nil, fmt.Errorf("watch an event descriptor: %w", err)
+	}
+	return l, nil
 }
 
-func (l *loop) enter(conn *net.TCPConn) bool {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return false
-	}
+// free closes the loop's own descriptors. It does not run any more.
+func (l *loop) free() {
+	unix.Close(l.poll)
+	unix.Close(l.ended)
+}
+
+// take makes a connection that was last heard of then one of the loop.
+func (l *loop) take(fd int, heard time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
-		return false
-	}
-	fd, failed := -1, error(nil)
-	err = raw.Control(func(theirs uintptr) { fd, failed = unix.FcntlInt(theirs, unix.F_DUPFD_CLOEXEC, 0) })
-	if err != nil || failed != nil {
-		return false
-	}
-	if l.watch(unix.EPOLL_CTL_ADD, fd) != nil {
-		unix.Close(fd)
+	return l.add(fd, heard)
+}
+
+// add is take. l.mu is held.
+func (l *loop) add(fd int, heard time.Time) bool {
+	if l.closed || l.watch(unix.EPOLL_CTL_ADD, fd) != nil {
 		return false
 	}
 	for len(l.heard) <= fd {
 		l.heard = append(l.heard, 0)
 	}
-	l.heard[fd] = time.Since(l.begun)
+	l.heard[fd] = heard.Sub(l.begun)
 	l.held.Add(1)
 	return true
 }
 
 func (l *loop) watch(op, fd int) error {
-	var failed error
-	err := l.raw.Control(func(poll uintptr) {
-		failed = unix.EpollCtl(int(poll), op, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
-	})
-	return errors.Join(err, failed)
+	return unix.EpollCtl(l.poll, op, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
 }
 
 // sweep leaves it to the next time if the loop is busy.
@@ -196,10 +253,7 @@ func (l *loop) close() {
 	}
 	l.closed = true
 	var events [64]unix.EpollEvent
-	for n := 1; n > 0; {
-		if err := l.raw.Control(func(poll uintptr) { n = pollNow(int(poll), events[:]) }); err != nil {
-			break
-		}
+	for n := pollNow(l.poll, events[:]); n > 0; n = pollNow(l.poll, events[:]) {
 		l.visit(events[:n], time.Now())
 	}
 	for fd, heard := range l.heard {
@@ -207,7 +261,7 @@ func (l *loop) close() {
 			l.drop(fd)
 		}
 	}
-	l.poll.Close()
+	_, _ = unix.Write(l.ended, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // the first write has room
 }
 
 // forget lets go of a connection, not of its descriptor. l.mu is held.
@@ -266,15 +320,12 @@ const kindness = time.Millisecond
 // run answers until close.
 func (l *loop) run() {
 	events := make([]unix.EpollEvent, 64)
-	for rested := time.Now(); ; {
-		n, parked := 0, false
-		err := l.raw.Read(func(poll uintptr) bool {
-			n = pollNow(int(poll), events)
-			parked = parked || n == 0
-			return n > 0
-		})
-		if err != nil {
-			return // closed
+	rested := time.Now()
+	for open := true; open; {
+		n := pollNow(l.poll, events)
+		parked := n == 0
+		if parked {
+			n, _ = unix.EpollWait(l.poll, events, -1) // none if there was a signal
 		}
 		now := time.Now()
 		if parked {
@@ -283,23 +334,49 @@ func (l *loop) run() {
 			runtime.Gosched()
 			rested = now
 		}
-		l.serve(events[:n], now)
+		open = l.serve(events[:max(n, 0)], now)
 	}
 }
 
-func (l *loop) serve(events []unix.EpollEvent, now time.Time) {
+// serve reports whether the loop is open still.
+func (l *loop) serve(events []unix.EpollEvent, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.visit(events, now)
+	if !l.closed {
+		l.visit(events, now)
+	}
+	return !l.closed
 }
+
+// settleEach is after how many visits one connection is looked at for where it belongs.
+// As a prime it does not meet the same one each time.
+const settleEach = 61
 
 // visit goes through the connections that have something. l.mu is held.
 func (l *loop) visit(events []unix.EpollEvent, now time.Time) {
 	for _, e := range events {
-		if fd := int(e.Fd); l.heard[fd] > 0 { // not dropped in the meantime
-			l.heard[fd] = now.Sub(l.begun)
-			l.read(fd, now)
+		fd := int(e.Fd)
+		if l.heard[fd] == 0 { // dropped in the meantime
+			continue
 		}
+		l.heard[fd] = now.Sub(l.begun)
+		l.read(fd, now)
+		if l.visits++; l.visits%settleEach == 0 && l.heard[fd] > 0 {
+			l.settle(fd, now)
+		}
+	}
+}
+
+// settle lets the loop have a connection that is near it, unless that loop is busy. Client
+// and kernel move between processors. l.mu is held.
+func (l *loop) settle(fd int, now time.Time) {
+	to := l.ls.near(fd, l)
+	if to == l || !to.mu.TryLock() { // it may be waiting for this one
+		return
+	}
+	defer to.mu.Unlock()
+	if to.add(fd, now) { // both watch it for a moment, and no more than one is running
+		l.forget(fd)
 	}
 }
 

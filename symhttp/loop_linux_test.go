@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -339,6 +340,52 @@ func TestLoopMany(t *testing.T) {
 	}
 	if err := stop(); err != nil {
 		t.Errorf("Run = %v", err)
+	}
+}
+
+// TestLoopNear: a connection is in the loop of the processor that its client is on, and
+// follows the client to another one; but no loop takes much more than the others have.
+func TestLoopNear(t *testing.T) {
+	w, _ := pdbWorld(t)
+	s, first, _ := looping(t, w, testConfig())
+	conns := []*conn{first}
+	for range 7 {
+		conns = append(conns, dial(t, first.RemoteAddr().String()))
+	}
+	rounds := func(conns []*conn) error {
+		for range 300 { // enough for each connection to be looked at
+			for _, c := range conns {
+				if _, err := io.WriteString(c, request("GET", pdbPath)); err != nil {
+					return err
+				}
+				if _, err := c.receive("GET"); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	on := func(cpu int, conns []*conn) {
+		t.Helper()
+		done := make(chan error)
+		go func() { // the thread ends with it
+			symhttp.Pin(cpu)
+			done <- rounds(conns)
+		}()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	cpus := s.Processors()
+	for i, cpu := range cpus {
+		on(cpu, conns[:1])
+		if held := s.LoopsHold(); held[i%len(held)] != 1 || s.Looped() != 1 {
+			t.Errorf("a client on processor %d: loops hold %v, want it in loop %d", cpu, held, i%len(held))
+		}
+	}
+	on(cpus[0], conns)
+	if held := s.LoopsHold(); s.Looped() != len(conns) || slices.Max(held)-slices.Min(held) > 2 {
+		t.Errorf("%d clients on one processor: loops hold %v, want no more than 2 between them", len(conns), held)
 	}
 }
 

@@ -214,7 +214,9 @@ func TestCopiesOutOfReach(t *testing.T) {
 		var err error
 		row, err = nodes[0].fsm.Blob(f.digest())
 		return err == nil && len(row.Holders) == 1 && copies == 1
-	}, func() string { return fmt.Sprintf("the blob is held by %v, with %d copies, want one", row.Holders, copies) })
+	}, func() string {
+		return fmt.Sprintf("the blob is held by %v, with %d copies, want one", row.Holders, copies)
+	})
 	var living []*testNode
 	for _, n := range nodes {
 		if slices.Contains(row.Holders, n.id.Node) {

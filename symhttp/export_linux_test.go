@@ -22,7 +22,7 @@ func (s *Server) LoopsHold() (held []int) {
 	return held
 }
 
-// Processors returns those of the loops, as far as there are as many.
+// Processors returns those that the loops are pinned to, in the order of LoopsHold.
 func (s *Server) Processors() []int { return s.conns.loops.cpus }
 
 var Pin = pin

@@ -3,9 +3,9 @@ package symhttp
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"runtime"
@@ -13,7 +13,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"github.com/valyala/fasthttp"
 	"golang.org/x/sys/unix"
@@ -26,37 +25,54 @@ import (
 // them. A request that it cannot answer at once leaves it, with its connection, and goes
 // to fasthttp.
 //
-// Waking another processor takes longer than an answer too. So each loop has a thread and
-// a processor, and the connections that the kernel takes in there.
+// Waking another processor takes longer than an answer too. So where each of the processors
+// has a loop, its thread stays there, with the connections that the kernel takes in there as
+// far as no loop has many more than the others.
 type loops struct {
 	all  []*loop
-	cpus []int          // that this process may use, in order
+	cpus []int          // of the loops, in their order; nil: they run anywhere
 	left sync.WaitGroup // connections that fasthttp serves for a loop
 }
 
-// newLoops makes one loop for each processor.
+// AllowLoops raises GOMAXPROCS by one, as a program does once that is to have an event loop
+// for each processor: one that waits in the kernel keeps its share of GOMAXPROCS for up to
+// 10 ms, in which whoever is not for a loop would wait.
+func AllowLoops() { runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1) }
+
+// newLoops makes as many loops as leave one of GOMAXPROCS to all others.
 func newLoops(d *debuggers) (*loops, error) {
-	ls := &loops{cpus: allowed()}
-	for range runtime.GOMAXPROCS(0) {
+	n := runtime.GOMAXPROCS(0) - 1
+	if n == 0 {
+		return nil, nil
+	}
+	ls := &loops{}
+	for range n {
 		l, err := newLoop(d, ls)
 		if err != nil {
-			for _, l := range ls.all {
-				l.free()
-			}
+			ls.free()
 			return nil, err
 		}
 		ls.all = append(ls.all, l)
 	}
+	if cpus := allowed(); len(cpus) == n {
+		ls.cpus = cpus
+	}
 	return ls, nil
+}
+
+func (ls *loops) free() {
+	for _, l := range ls.all {
+		l.free()
+	}
 }
 
 // allowed returns the processors that this process may use, none if they are not known.
 func allowed() (cpus []int) {
 	var set unix.CPUSet
-	if unix.SchedGetaffinity(0, &set) != nil {
+	if unix.SchedGetaffinity(0, &set) != nil { // there are more than fit
 		return nil
 	}
-	for cpu := range 8 * int(unsafe.Sizeof(set)) {
+	for cpu := 0; len(cpus) < set.Count(); cpu++ {
 		if set.IsSet(cpu) {
 			cpus = append(cpus, cpu)
 		}
@@ -80,28 +96,35 @@ func (ls *loops) enter(conn net.Conn) bool {
 	if err != nil || failed != nil {
 		return false
 	}
-	least := slices.MinFunc(ls.all, func(a, b *loop) int { return cmp.Compare(a.held.Load(), b.held.Load()) })
-	if ls.near(fd, least).take(fd, time.Now()) {
+	if ls.home(fd, nil).take(fd) {
 		return true
 	}
 	unix.Close(fd)
 	return false
 }
 
-// near returns the loop of the processor on which the kernel takes in what a connection
-// sends (SO_INCOMING_CPU in socket(7)), unless it has more to do than another.
-func (ls *loops) near(fd int, other *loop) *loop {
+// home returns the loop that a connection belongs to, in none or one of them now: that of
+// the processor which the kernel took in its last bytes on (SO_INCOMING_CPU in socket(7)),
+// unless it has more connections than others.
+func (ls *loops) home(fd int, now *loop) *loop {
+	least, held := now, int32(math.MaxInt32)
+	for _, l := range ls.all {
+		n := l.held.Load()
+		if l == now {
+			n-- // without this one
+		}
+		if n < held {
+			least, held = l, n
+		}
+	}
 	cpu, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_INCOMING_CPU)
-	if err != nil || cpu < 0 {
-		return other
+	if i := slices.Index(ls.cpus, cpu); err == nil && i >= 0 && ls.all[i].held.Load() <= held+1 {
+		return ls.all[i]
 	}
-	if i := slices.Index(ls.cpus, cpu); i >= 0 {
-		cpu = i
+	if now != nil {
+		return now
 	}
-	if l := ls.all[cpu%len(ls.all)]; l.held.Load() <= other.held.Load()+1 {
-		return l
-	}
-	return other
+	return least
 }
 
 // sweep closes what has waited for a request for too long.
@@ -131,9 +154,13 @@ func (ls *loops) run(ctx context.Context) error {
 	}
 	defer ls.left.Wait()
 	var running sync.WaitGroup
+	defer func() {
+		running.Wait()
+		ls.free()
+	}()
 	for i, l := range ls.all {
 		running.Go(func() {
-			if len(ls.cpus) == len(ls.all) {
+			if ls.cpus != nil {
 				pin(ls.cpus[i])
 			}
 			l.run()
@@ -141,10 +168,6 @@ func (ls *loops) run(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	ls.close()
-	running.Wait()
-	for _, l := range ls.all {
-		l.free()
-	}
 	return nil
 }
 
@@ -153,7 +176,9 @@ func pin(cpu int) {
 	runtime.LockOSThread()
 	var set unix.CPUSet
 	set.Set(cpu)
-	_ = unix.SchedSetaffinity(0, &set) // without, the kernel chooses
+	if unix.SchedSetaffinity(0, &set) != nil { // a sandbox can forbid it
+		runtime.UnlockOSThread()
+	}
 }
 
 // A loop is an epoll instance and its connections, which nobody else reads or writes.
@@ -168,7 +193,7 @@ type loop struct {
 
 	mu      sync.Mutex
 	heard   []time.Duration // when each descriptor's connection was last heard of, after begun; 0: there is none
-	visits  int
+	visits  int             // so far
 	closed  bool
 	rc      fasthttp.RequestCtx
 	uri     fasthttp.URI
@@ -207,22 +232,22 @@ func (l *loop) free() {
 	unix.Close(l.ended)
 }
 
-// take makes a connection that was last heard of then one of the loop.
-func (l *loop) take(fd int, heard time.Time) bool {
+// take makes a connection one of the loop.
+func (l *loop) take(fd int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.add(fd, heard)
+	return l.add(fd, time.Now())
 }
 
 // add is take. l.mu is held.
-func (l *loop) add(fd int, heard time.Time) bool {
+func (l *loop) add(fd int, now time.Time) bool {
 	if l.closed || l.watch(unix.EPOLL_CTL_ADD, fd) != nil {
 		return false
 	}
 	for len(l.heard) <= fd {
 		l.heard = append(l.heard, 0)
 	}
-	l.heard[fd] = heard.Sub(l.begun)
+	l.heard[fd] = now.Sub(l.begun)
 	l.held.Add(1)
 	return true
 }
@@ -323,12 +348,12 @@ func (l *loop) run() {
 	rested := time.Now()
 	for open := true; open; {
 		n := pollNow(l.poll, events)
-		parked := n == 0
-		if parked {
+		waits := n == 0
+		if waits { // a client that asks again at once wakes it on the processor that both are on
 			n, _ = unix.EpollWait(l.poll, events, -1) // none if there was a signal
 		}
 		now := time.Now()
-		if parked {
+		if waits {
 			rested = now
 		} else if now.Sub(rested) > kindness {
 			runtime.Gosched()
@@ -348,8 +373,8 @@ func (l *loop) serve(events []unix.EpollEvent, now time.Time) bool {
 	return !l.closed
 }
 
-// settleEach is after how many visits one connection is looked at for where it belongs.
-// As a prime it does not meet the same one each time.
+// settleEach is after how many visits one connection is looked at for where it belongs: a
+// prime, so that connections that take turns are not the same one each time.
 const settleEach = 61
 
 // visit goes through the connections that have something. l.mu is held.
@@ -360,22 +385,25 @@ func (l *loop) visit(events []unix.EpollEvent, now time.Time) {
 			continue
 		}
 		l.heard[fd] = now.Sub(l.begun)
+		to := l
+		if l.visits++; l.visits%settleEach == 0 {
+			to = l.ls.home(fd, l) // before an answer: what that causes comes in here
+		}
 		l.read(fd, now)
-		if l.visits++; l.visits%settleEach == 0 && l.heard[fd] > 0 {
-			l.settle(fd, now)
+		if to != l && l.heard[fd] > 0 {
+			l.give(fd, to, now)
 		}
 	}
 }
 
-// settle lets the loop have a connection that is near it, unless that loop is busy. Client
-// and kernel move between processors. l.mu is held.
-func (l *loop) settle(fd int, now time.Time) {
-	to := l.ls.near(fd, l)
-	if to == l || !to.mu.TryLock() { // it may be waiting for this one
+// give lets another loop have a connection, unless that loop is busy. Clients, and what the
+// kernel does for them, move between processors. l.mu is held.
+func (l *loop) give(fd int, to *loop, now time.Time) {
+	if !to.mu.TryLock() { // it may be waiting for this one
 		return
 	}
 	defer to.mu.Unlock()
-	if to.add(fd, now) { // both watch it for a moment, and no more than one is running
+	if to.add(fd, now) { // both watch it for a moment, in which neither can look at it
 		l.forget(fd)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -343,13 +345,19 @@ func TestLoopMany(t *testing.T) {
 	}
 }
 
-// TestLoopNear: a connection is in the loop of the processor that its client is on, and
-// follows the client to another one; but no loop takes much more than the others have.
-func TestLoopNear(t *testing.T) {
+func TestMain(m *testing.M) {
+	symhttp.AllowLoops()
+	os.Exit(m.Run())
+}
+
+// TestLoopHome: each loop has a thread on a processor, and a connection is in the loop of
+// the one that its client is on, and follows the client to another; but no loop takes many
+// more than the others have.
+func TestLoopHome(t *testing.T) {
 	w, _ := pdbWorld(t)
 	s, first, _ := looping(t, w, testConfig())
 	conns := []*conn{first}
-	for range 7 {
+	for range 8 {
 		conns = append(conns, dial(t, first.RemoteAddr().String()))
 	}
 	rounds := func(conns []*conn) error {
@@ -376,17 +384,45 @@ func TestLoopNear(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cpus := s.Processors()
-	for i, cpu := range cpus {
-		on(cpu, conns[:1])
-		if held := s.LoopsHold(); held[i%len(held)] != 1 || s.Looped() != 1 {
-			t.Errorf("a client on processor %d: loops hold %v, want it in loop %d", cpu, held, i%len(held))
+	cpus := s.Processors() // none where the program may not use as many as it has been promised
+	for _, cpu := range cpus {
+		if to := pinned(t); !slices.Contains(to, fmt.Sprint(cpu)) {
+			t.Errorf("no thread is bound to processor %d, but to %v", cpu, to)
 		}
 	}
-	on(cpus[0], conns)
-	if held := s.LoopsHold(); s.Looped() != len(conns) || slices.Max(held)-slices.Min(held) > 2 {
-		t.Errorf("%d clients on one processor: loops hold %v, want no more than 2 between them", len(conns), held)
+	for i, cpu := range cpus {
+		on(cpu, conns[:1])
+		if held := s.LoopsHold(); held[i] != 1 || s.Looped() != 1 {
+			t.Errorf("a client on processor %d: loops hold %v, want it in loop %d", cpu, held, i)
+		}
 	}
+	if err := rounds(conns); err != nil {
+		t.Fatal(err)
+	}
+	for _, cpu := range cpus {
+		on(cpu, conns)
+		if held := s.LoopsHold(); s.Looped() != len(conns) || slices.Max(held)-slices.Min(held) > 2 {
+			t.Errorf("%d clients on processor %d: loops hold %v, want no more than 2 between them", len(conns), cpu, held)
+		}
+	}
+}
+
+// pinned returns the processors of those threads that may use no other.
+func pinned(t *testing.T) (cpus []string) {
+	t.Helper()
+	files, err := filepath.Glob("/proc/self/task/*/status")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("threads: %v, %v", files, err)
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f) // the thread may have ended
+		_, list, ok := strings.Cut(string(text), "Cpus_allowed_list:\t")
+		list, _, _ = strings.Cut(list, "\n")
+		if err == nil && ok && !strings.ContainsAny(list, "-,") {
+			cpus = append(cpus, list)
+		}
+	}
+	return cpus
 }
 
 // FuzzLoop: whatever a loop answers, fasthttp would have answered to the byte, the date

@@ -21,7 +21,7 @@ func pollNow(poll int, events []unix.EpollEvent) int {
 			return int(n)
 		case unix.EINTR:
 		default:
-			return 0 // it is closed
+			return 0
 		}
 	}
 }

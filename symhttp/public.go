@@ -49,7 +49,8 @@ type public struct {
 	scrape    fasthttp.RequestHandler
 }
 
-// NewPublic returns the server of debuggers, agents and people.
+// NewPublic returns the server of debuggers, agents and people. It has descriptors open that
+// Run closes.
 func NewPublic(cfg Config, p Public) (*Server, error) {
 	if p.Locator == nil || p.Blobs == nil || p.Health == nil || p.Ingest == nil ||
 		p.Uploads == nil || p.Archives == nil || p.Packages == nil || p.Keeper == nil || p.Cluster == nil ||

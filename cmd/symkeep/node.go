@@ -14,6 +14,7 @@ import (
 	"symkeep/internal/notify"
 	"symkeep/node"
 	"symkeep/ops"
+	"symkeep/symhttp"
 )
 
 // nodeFlags are the values of flags that need more than to be copied.
@@ -44,6 +45,7 @@ func newNodeCommand() *cobra.Command {
 			if err := completeConfig(cmd.Flags(), given, &cfg); err != nil {
 				return err
 			}
+			symhttp.AllowLoops()
 			n, err := node.New(cfg)
 			if errors.Is(err, catalog.ErrInvalid) || errors.Is(err, notify.ErrBadURL) {
 				return ops.Usage("%w", err)

@@ -24,9 +24,9 @@ const (
 	minPackedGroup = 1
 )
 
-// yield is called at each block of what takes long, and lets goroutines run that have
-// waited for a processor meanwhile. The runtime would have each of them, the answer to a
-// debugger say, wait 10 ms for every goroutine that packs.
+// yield is called at each block that is packed: goroutines that have waited for a processor
+// go first. The runtime would have each of them, the answer to a debugger say, wait 10 ms for
+// every goroutine that packs.
 func yield() { runtime.Gosched() }
 
 // finalMarker is an empty final stored block, byte-aligned.

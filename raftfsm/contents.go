@@ -27,9 +27,9 @@ import (
 
 const (
 	contentsKept  = 8
-	contentsBurst = 10 * time.Millisecond // of work, then as much rest
-	contentsLimit = 30 * time.Minute      // a read transaction keeps old pages from being used again
-	contentsRows  = 256                   // between two looks at the clock
+	contentsBurst = time.Millisecond / 4 // of work, then as much rest: a debugger may wait for the processor
+	contentsLimit = 30 * time.Minute     // a read transaction keeps old pages from being used again
+	contentsRows  = 64                   // between two looks at the clock
 
 	// checkYields is how long a transaction may take while a digest is computed:
 	// a file that outgrows its mapping waits for every reader.
@@ -198,7 +198,7 @@ func (c *contents) reset() {
 	c.walk, c.done, c.damage = nil, nil, nil
 }
 
-// digestOf hashes every row of the buckets in order, at half the speed of a core.
+// digestOf hashes every row of the buckets in order, at no more than half the speed of a core.
 // Errors wrap ErrDamaged, or are ctx's.
 func digestOf(ctx context.Context, tx *bolt.Tx, buckets [][]byte) (d catalog.Digest, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))

@@ -17,7 +17,7 @@ const (
 	// packRoom bounds the packed files that a push keeps on disk at once, in bytes. A
 	// single larger one waits until it is alone.
 	packRoom = 8 << 30
-	// maxPackWorkers bounds the memory of packing: 4 MiB for each worker of each file
+	// maxPackWorkers bounds the memory of packing: up to 8 MiB for each worker of each file
 	// that is packed at once.
 	maxPackWorkers = 8
 )

@@ -26,7 +26,7 @@ type Options struct {
 	// Name is the member name, see CheckName.
 	Name string
 	// Workers is the number of groups packed at the same time; 0 means one per
-	// processor. The packed bytes do not depend on it. Each takes about 4 MiB.
+	// processor. The packed bytes do not depend on it. Each takes up to about 8 MiB.
 	Workers int
 }
 
@@ -78,7 +78,7 @@ func newWriter(f File, o Options, lim limits) (*Writer, error) {
 		o.Workers = runtime.GOMAXPROCS(0)
 	}
 	w := &Writer{f: f, limits: lim, rawSHA: sha256.New(), bodySHA: sha256.New(), slots: make(chan struct{}, o.Workers)}
-	w.most = o.Workers + (o.Workers+1)/2
+	w.most = 2 * o.Workers
 	w.layout.Info = Info{Container: Cab, RawSize: o.RawSize, Name: o.Name}
 	w.layout.groups = make([]group, 0, min(groupCount(o.RawSize), 1<<16))
 	w.gzip = gzHead + gzTrailer
@@ -124,9 +124,9 @@ func (w *Writer) Write(p []byte) (int, error) {
 }
 
 // begin makes an empty job current, waiting for the oldest if there are enough. That
-// are half as many again as there are workers: groups take from a quarter to twice the
-// mean, and who is done with a quick one need not wait for a slow one before it, nor for
-// the next one to be filled.
+// are twice as many as there are workers: groups take from a quarter to twice the mean,
+// and who is done with quick ones need not wait for a slow one before them, nor for the
+// next one to be filled.
 func (w *Writer) begin() error {
 	if len(w.queue) == w.most {
 		if err := w.collect(); err != nil {

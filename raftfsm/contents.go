@@ -27,8 +27,8 @@ import (
 
 const (
 	contentsKept  = 8
-	contentsBurst = time.Millisecond / 4 // of work, then as much rest: a debugger may wait for the processor
-	contentsLimit = 30 * time.Minute     // a read transaction keeps old pages from being used again
+	contentsBurst = time.Millisecond / 4 // of work, then no less rest: a debugger may wait for the processor
+	contentsLimit = time.Hour            // a read transaction keeps old pages from being used again
 	contentsRows  = 64                   // between two looks at the clock
 
 	// checkYields is how long a transaction may take while a digest is computed:

@@ -36,8 +36,13 @@ type loops struct {
 
 // AllowLoops raises GOMAXPROCS by one, as a program does once that is to have an event loop
 // for each processor: one that waits in the kernel keeps its share of GOMAXPROCS for up to
-// 10 ms, in which whoever is not for a loop would wait.
-func AllowLoops() { runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1) }
+// 10 ms, in which whoever is not for a loop would wait. From then on GOMAXPROCS stays as it
+// is, whatever becomes of a CPU quota. One that the environment sets stays anyway.
+func AllowLoops() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
+	}
+}
 
 // newLoops makes as many loops as leave one of GOMAXPROCS to all others.
 func newLoops(d *debuggers) (*loops, error) {
@@ -105,7 +110,7 @@ func (ls *loops) enter(conn net.Conn) bool {
 
 // home returns the loop that a connection belongs to, in none or one of them now: that of
 // the processor which the kernel took in its last bytes on (SO_INCOMING_CPU in socket(7)),
-// unless it has more connections than others.
+// unless it has more connections than others; else the one it is in, unless that has.
 func (ls *loops) home(fd int, now *loop) *loop {
 	least, held := now, int32(math.MaxInt32)
 	for _, l := range ls.all {
@@ -121,7 +126,7 @@ func (ls *loops) home(fd int, now *loop) *loop {
 	if i := slices.Index(ls.cpus, cpu); err == nil && i >= 0 && ls.all[i].held.Load() <= held+1 {
 		return ls.all[i]
 	}
-	if now != nil {
+	if now != nil && now.held.Load() <= held+2 {
 		return now
 	}
 	return least
@@ -374,7 +379,7 @@ func (l *loop) serve(events []unix.EpollEvent, now time.Time) bool {
 }
 
 // settleEach is after how many visits one connection is looked at for where it belongs: a
-// prime, so that connections that take turns are not the same one each time.
+// prime, so that of connections that take turns it is seldom the same one each time.
 const settleEach = 61
 
 // visit goes through the connections that have something. l.mu is held.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"symkeep/internal/catalog"
@@ -41,6 +42,7 @@ type Cache struct {
 	base    context.Context // ends with the cache, and every pour with it
 	end     context.CancelFunc
 	pouring sync.WaitGroup
+	held    atomic.Int64 // bytes of chunks in use
 
 	mu      sync.Mutex
 	entries map[cacheKey]*list.Element

@@ -5,11 +5,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"symkeep/internal/blobstore"
 	"symkeep/internal/cab"
@@ -201,6 +204,128 @@ func TestCachePoursOnce(t *testing.T) {
 	if writers != 1 {
 		t.Errorf("%d writers ran, want 1", writers)
 	}
+}
+
+// TestCacheHoldsBytes: bytes wait in memory until readers have them, or for a while; what
+// one that is slow has not read by then comes from the file.
+func TestCacheHoldsBytes(t *testing.T) {
+	s := open(t, blobstore.Config{Dir: t.TempDir()})
+	c, err := blobstore.OpenCache(s, 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	b := raw(1, 5<<20)
+	made := make(chan struct{})
+	src := blobstore.Source{Digest: catalog.Digest(sha256.Sum256(b)), Form: blobstore.FormRaw, Size: int64(len(b))}
+	src.Write = func(_ context.Context, w io.Writer) error {
+		_, err := w.Write(b)
+		close(made)
+		return err
+	}
+	tap, _, err := c.Pour(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tap.Close()
+	<-made
+	begun := time.Now()
+	stored := func() (n int64) {
+		for _, name := range left(t, s, "cache") {
+			if info, err := os.Stat(filepath.Join(s.Dir(), "cache", name)); err == nil {
+				n += info.Size()
+			}
+		}
+		return n
+	}
+	got := make([]byte, len(b))
+	if _, err := io.ReadFull(tap, got[:1000]); err != nil {
+		t.Fatal(err)
+	}
+	if n := stored(); n > 0 && time.Since(begun) < blobstore.HeldFor/2 {
+		t.Errorf("%d bytes are in files while a reader has yet to read them", n)
+	}
+	for c.Pouring() > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if took := time.Since(begun); took < blobstore.HeldFor/2 || stored() != int64(len(b)) || c.Held() != 0 {
+		t.Errorf("after %v, %d bytes are in files and %d in memory, want all in a file after %v", took, stored(), c.Held(), blobstore.HeldFor)
+	}
+	if _, err := io.ReadFull(tap, got[1000:]); err != nil || !bytes.Equal(got, b) {
+		t.Errorf("the slow reader: %v, right bytes %t", err, bytes.Equal(got, b))
+	}
+}
+
+// TestCacheHoldsNoMore: forms that are larger than the memory for them, several at once and
+// with readers of all speeds, come as they are.
+func TestCacheHoldsNoMore(t *testing.T) {
+	s := open(t, blobstore.Config{Dir: t.TempDir()})
+	c, err := blobstore.OpenCache(s, 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var g errgroup.Group
+	for i := range 3 {
+		b := bytes.Repeat(raw(i, 4099), (40<<20)/4099+i)
+		src := blobstore.Source{Digest: catalog.Digest(sha256.Sum256(b)), Form: blobstore.FormRaw, Size: int64(len(b)), Write: func(_ context.Context, w io.Writer) error {
+			for n := 0; n < len(b); n = min(n+300_001, len(b)) {
+				if _, err := w.Write(b[n:min(n+300_001, len(b))]); err != nil {
+					return err
+				}
+				if held := c.Held(); held > blobstore.HeldMost+3*(2<<20) {
+					return fmt.Errorf("%d bytes are held in memory", held)
+				}
+			}
+			return nil
+		}}
+		for k := range 3 {
+			tap, _, err := c.Pour(src)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.Go(func() error {
+				defer tap.Close()
+				if k == 2 { // leaves early
+					_, err := io.ReadFull(tap, make([]byte, 5<<20))
+					return err
+				}
+				h := sha256.New()
+				var err error
+				if k == 1 { // slowly
+					buf := make([]byte, 1<<20)
+					for n := 0; err == nil; {
+						n, err = tap.Read(buf)
+						h.Write(buf[:n])
+						time.Sleep(time.Millisecond)
+					}
+					err = notEOF(err)
+				} else {
+					_, err = tap.WriteTo(h)
+				}
+				if err == nil && catalog.Digest(h.Sum(nil)) != src.Digest {
+					err = fmt.Errorf("reader %d of form %d has other bytes", k, i)
+				}
+				return err
+			})
+		}
+	}
+	if err := g.Wait(); err != nil {
+		t.Error(err)
+	}
+	for c.Pouring() > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if c.Held() != 0 || len(left(t, s, "cache")) != 3 {
+		t.Errorf("in the end %d bytes are held, files %q, want three", c.Held(), left(t, s, "cache"))
+	}
+}
+
+func notEOF(err error) error {
+	if err == io.EOF {
+		return nil
+	}
+	return err
 }
 
 // TestCacheAbandoned: the last reader who leaves ends the pour, and so does Close;

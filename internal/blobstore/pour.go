@@ -1,14 +1,19 @@
 package blobstore
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"symkeep/internal/cab"
 	"symkeep/internal/catalog"
@@ -26,8 +31,17 @@ type Source struct {
 	Failed func(error)
 }
 
+const (
+	// heldMost bounds the bytes of all pours that are in memory, and not in their files yet.
+	heldMost = 64 << 20
+	// heldFor is how long bytes wait there for readers, when all have been made.
+	heldFor = time.Second
+)
+
 // A pour is one form on its way into the cache. Whoever asks for it meanwhile reads
-// what is there already.
+// what is there already. Its bytes stay in memory first, so that readers need not wait for
+// the file, nor share the processors with the one who writes it: that is for when there is
+// no more room, or they are through.
 type pour struct {
 	c       *Cache
 	src     Source
@@ -35,12 +49,47 @@ type pour struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 
-	mu      sync.Mutex
-	path    string // of its file, wherever that is now
-	written int64
-	err     error         // why there will be no more
-	moved   chan struct{} // closed and replaced when one of these changes
-	taps    int
+	file *os.File  // to write to
+	sum  hash.Hash // of what is in the file, for a raw form
+
+	mu     sync.Mutex
+	path   string // of its file, wherever that is now
+	made   int64  // bytes that are there: those in the file, then those of the chunks
+	stored int64  // in the file
+	chunks []*chunk
+	err    error         // why there will be no more
+	moved  chan struct{} // closed and replaced when one of these changes
+	taps   int           // open ones
+	behind int           // of those, not at the end
+}
+
+// A chunk is a part of a form in memory, full unless it is the last.
+type chunk struct {
+	b    [2 << 20]byte
+	n    int          // filled; for the one who fills it
+	uses atomic.Int32 // by the pour, and by taps that read it
+}
+
+var chunks = sync.Pool{New: func() any { return new(chunk) }}
+
+// hold returns an empty chunk, or nil if there are enough.
+func (c *Cache) hold() *chunk {
+	if c.held.Add(int64(len(chunk{}.b))) > heldMost {
+		c.held.Add(-int64(len(chunk{}.b)))
+		return nil
+	}
+	k := chunks.Get().(*chunk)
+	k.n = 0
+	k.uses.Store(1)
+	return k
+}
+
+// unhold ends one use of a chunk.
+func (c *Cache) unhold(k *chunk) {
+	if k.uses.Add(-1) == 0 {
+		chunks.Put(k)
+		c.held.Add(-int64(len(k.b)))
+	}
 }
 
 // errAbandoned ends a pour that nobody reads.
@@ -91,14 +140,13 @@ func (c *Cache) newPour(k cacheKey, src Source) (*pour, error) {
 		return nil, err
 	}
 	p := &pour{c: c, src: src, release: release, path: filepath.Join(c.dir, "tmp-"+randomName()), moved: make(chan struct{})}
-	f, err := os.OpenFile(p.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	p.file, err = os.OpenFile(p.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 	if err != nil {
 		release()
 		return nil, FullError(err)
 	}
-	if err := f.Close(); err != nil {
-		p.remove()
-		return nil, FullError(err)
+	if src.Form == FormRaw {
+		p.sum = sha256.New()
 	}
 	p.ctx, p.cancel = context.WithCancel(c.base)
 	return p, nil
@@ -106,6 +154,7 @@ func (c *Cache) newPour(k cacheKey, src Source) (*pour, error) {
 
 // remove gives up the file and the room of a pour.
 func (p *pour) remove() {
+	p.file.Close()
 	os.Remove(p.path)
 	p.release()
 }
@@ -117,6 +166,7 @@ func (c *Cache) run(k cacheKey, p *pour) {
 	if err == nil {
 		err = p.check()
 	}
+	p.dropChunks()
 	c.mu.Lock()
 	delete(c.pours, k)
 	c.filling -= p.src.Size
@@ -131,49 +181,132 @@ func (c *Cache) run(k cacheKey, p *pour) {
 		p.remove()
 	}
 	c.mu.Unlock()
-	p.advance(0, err)
+	p.advance(0, 0, err)
 	if err != nil && p.src.Failed != nil && p.ctx.Err() == nil {
 		p.src.Failed(err)
 	}
 }
 
-// fill has the source write into the file.
+// fill has the source make the bytes, and then all of them in the file.
 func (p *pour) fill() error {
-	f, err := os.OpenFile(p.path, os.O_WRONLY, 0)
-	if err != nil {
-		return err
+	err := p.src.Write(p.ctx, &pourWriter{p})
+	if err == nil && p.made == p.src.Size {
+		p.awaitTaps()
+		for err == nil && len(p.chunks) > 0 {
+			err = p.storeFirst()
+		}
 	}
-	err = p.src.Write(p.ctx, &pourWriter{p, f})
-	if cerr := f.Close(); err == nil {
+	if cerr := p.file.Close(); err == nil {
 		err = cerr
 	}
 	if err != nil {
 		return fmt.Errorf("blob cache: blob %s: %w", p.src.Digest, FullError(err))
 	}
-	if p.written != p.src.Size {
-		return fmt.Errorf("blob cache: blob %s: got %d bytes of form %s, wanted %d", p.src.Digest, p.written, p.src.Form, p.src.Size)
+	if p.stored != p.src.Size {
+		return fmt.Errorf("blob cache: blob %s: got %d bytes of form %s, wanted %d", p.src.Digest, p.made, p.src.Form, p.src.Size)
 	}
 	return nil
 }
 
-// pourWriter appends to the file and lets the taps run. It refuses more bytes than
-// announced, before they reach the disk.
-type pourWriter struct {
-	p *pour
-	f *os.File
+// awaitTaps returns once every reader has all bytes, or they have waited for long enough.
+func (p *pour) awaitTaps() {
+	most := time.NewTimer(heldFor)
+	defer most.Stop()
+	for {
+		p.mu.Lock()
+		behind, moved := p.behind, p.moved
+		p.mu.Unlock()
+		if behind == 0 {
+			return
+		}
+		select {
+		case <-moved:
+		case <-most.C:
+			return
+		case <-p.ctx.Done():
+			return
+		}
+	}
 }
 
+// pourWriter lets the taps run. It refuses more bytes than announced.
+type pourWriter struct{ p *pour }
+
 // Write implements io.Writer.
-func (w *pourWriter) Write(b []byte) (int, error) {
-	if err := w.p.ctx.Err(); err != nil {
-		return 0, err
-	}
-	if int64(len(b)) > w.p.src.Size-w.p.written {
+func (w *pourWriter) Write(b []byte) (n int, err error) {
+	p := w.p
+	if int64(len(b)) > p.src.Size-p.made {
 		return 0, errors.New("more bytes than announced")
 	}
-	n, err := w.f.Write(b)
-	w.p.advance(int64(n), nil)
+	for n < len(b) && err == nil {
+		var k int
+		if err = p.ctx.Err(); err == nil {
+			k, err = p.take(b[n:])
+		}
+		n += k
+	}
 	return n, err
+}
+
+// take puts some bytes into memory, or into the file if neither this pour nor another one
+// has memory to spare.
+func (p *pour) take(b []byte) (n int, err error) {
+	var last *chunk
+	if i := len(p.chunks); i > 0 && p.chunks[i-1].n < len(p.chunks[i-1].b) {
+		last = p.chunks[i-1]
+	}
+	for last == nil {
+		if last = p.c.hold(); last != nil {
+			p.mu.Lock()
+			p.chunks = append(p.chunks, last)
+			p.mu.Unlock()
+		} else if len(p.chunks) == 0 {
+			if n, err = p.store(b); n > 0 {
+				p.advance(int64(n), int64(n), nil)
+			}
+			return n, err
+		} else if err := p.storeFirst(); err != nil {
+			return 0, err
+		}
+	}
+	n = copy(last.b[last.n:], b)
+	last.n += n
+	p.advance(int64(n), 0, nil)
+	return n, nil
+}
+
+// storeFirst moves the first chunk into the file.
+func (p *pour) storeFirst() error {
+	if err := p.ctx.Err(); err != nil {
+		return err
+	}
+	first := p.chunks[0]
+	if _, err := p.store(first.b[:first.n]); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.chunks = slices.Delete(p.chunks, 0, 1)
+	p.stored += int64(first.n)
+	p.mu.Unlock()
+	p.c.unhold(first)
+	return nil
+}
+
+func (p *pour) store(b []byte) (int, error) {
+	if p.sum != nil {
+		p.sum.Write(b)
+	}
+	return p.file.Write(b)
+}
+
+// dropChunks gives up what is in memory.
+func (p *pour) dropChunks() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, k := range p.chunks {
+		p.c.unhold(k)
+	}
+	p.chunks = nil
 }
 
 // check compares raw bytes with their digest and a packed file with its hashes. Those
@@ -182,24 +315,20 @@ func (p *pour) check() error {
 	if p.src.Form == FormGzip {
 		return nil
 	}
-	f, err := os.Open(p.path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
 	var got catalog.Digest
-	if p.src.Form == FormPacked {
+	if p.src.Form == FormRaw {
+		got = catalog.Digest(p.sum.Sum(nil))
+	} else {
+		f, err := os.Open(p.path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
 		info, err := cab.Verify(p.ctx, f, p.src.Size)
 		if err != nil {
 			return fmt.Errorf("blob cache: blob %s: %w", p.src.Digest, err)
 		}
 		got = info.RawSHA256
-	} else {
-		h := sha256.New()
-		if _, err := io.Copy(h, f); err != nil {
-			return err
-		}
-		got = catalog.Digest(h.Sum(nil))
 	}
 	if got != p.src.Digest {
 		return fmt.Errorf("blob cache: blob %s: form %s has the bytes of %s: %w", p.src.Digest, p.src.Form, got, cab.ErrCorrupt)
@@ -217,12 +346,18 @@ func (p *pour) rename(path string) error {
 	return nil
 }
 
-// advance notes more bytes, or the end.
-func (p *pour) advance(n int64, err error) {
+// advance notes more bytes, and how many of them are in the file, or the end.
+func (p *pour) advance(made, stored int64, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.written += n
+	p.made += made
+	p.stored += stored
 	p.err = err
+	p.announce()
+}
+
+// announce wakes up who waits for a change. p.mu is held.
+func (p *pour) announce() {
 	close(p.moved)
 	p.moved = make(chan struct{})
 }
@@ -239,6 +374,7 @@ func (p *pour) tap() (*Tap, error) {
 		return nil, err
 	}
 	p.taps++
+	p.behind++
 	return &Tap{p: p, f: f}, nil
 }
 
@@ -246,75 +382,125 @@ func (p *pour) tap() (*Tap, error) {
 func (p *pour) untap() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.taps--; p.taps == 0 && p.written < p.src.Size {
+	if p.taps--; p.taps == 0 && p.made < p.src.Size {
 		p.cancel()
 	}
 }
 
 // A Tap reads a form from its beginning while it is made. One goroutine uses it.
 type Tap struct {
-	p    *pour
-	f    *os.File // at off
-	off  int64
-	once sync.Once
+	p       *pour
+	f       *os.File
+	off     int64
+	through bool // all bytes have been read, or never will be
+	once    sync.Once
 }
 
 // Wait returns once n bytes are there, or the error for which there are fewer.
 func (t *Tap) Wait(n int64) error {
-	_, err := t.ahead(n)
-	return err
-}
-
-// ahead waits for n bytes in all and returns how many there are.
-func (t *Tap) ahead(n int64) (int64, error) {
 	for {
 		t.p.mu.Lock()
-		written, err, moved := t.p.written, t.p.err, t.p.moved
+		made, err, moved := t.p.made, t.p.err, t.p.moved
 		t.p.mu.Unlock()
-		if written >= n {
-			return written, nil
+		if made >= n {
+			return nil
 		}
 		if err != nil {
-			return written, err
+			return err
 		}
 		<-moved // the pour ends with the cache at the latest
 	}
 }
 
+// next waits for more bytes: so many are in the file, or they are those of b, in a chunk
+// that is to be given back.
+func (t *Tap) next() (inFile int64, b []byte, from *chunk, err error) {
+	if err := t.Wait(t.off + 1); err != nil {
+		return 0, nil, nil, err
+	}
+	p := t.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t.off < p.stored {
+		return p.stored - t.off, nil, nil, nil
+	}
+	i, at := int((t.off-p.stored)/int64(len(chunk{}.b))), (t.off-p.stored)%int64(len(chunk{}.b))
+	if i >= len(p.chunks) { // they were given up
+		return 0, nil, nil, cmp.Or(p.err, errAbandoned)
+	}
+	from = p.chunks[i]
+	from.uses.Add(1)
+	return 0, from.b[at:min(int64(len(from.b)), at+p.made-t.off)], from, nil
+}
+
+// pass notes that n more bytes have been read.
+func (t *Tap) pass(n int64) {
+	if t.off += n; t.off == t.p.src.Size {
+		t.end()
+	}
+}
+
+// end tells the pour not to wait for this reader.
+func (t *Tap) end() {
+	if t.through {
+		return
+	}
+	t.through = true
+	t.p.mu.Lock()
+	defer t.p.mu.Unlock()
+	t.p.behind--
+	t.p.announce()
+}
+
 // Read implements io.Reader.
-func (t *Tap) Read(b []byte) (int, error) {
+func (t *Tap) Read(b []byte) (n int, err error) {
 	if t.off == t.p.src.Size {
 		return 0, io.EOF
 	}
-	there, err := t.ahead(t.off + 1)
-	if err != nil {
+	inFile, part, from, err := t.next()
+	switch {
+	case err != nil:
 		return 0, err
+	case from == nil:
+		n, err = t.f.ReadAt(b[:min(int64(len(b)), inFile)], t.off)
+	default:
+		n = copy(b, part)
+		t.p.c.unhold(from)
 	}
-	n, err := t.f.Read(b[:min(int64(len(b)), there-t.off)])
-	t.off += int64(n)
+	t.pass(int64(n))
 	return n, err
 }
 
 // WriteTo implements io.WriterTo. A writer that is an io.ReaderFrom is given the file
-// itself, in pieces, which a socket sends without a copy.
+// itself, as far as it has the bytes: a socket sends it without a copy.
 func (t *Tap) WriteTo(w io.Writer) (total int64, err error) {
-	for t.off < t.p.src.Size {
-		there, err := t.ahead(t.off + 1)
-		if err != nil {
-			return total, err
+	for t.off < t.p.src.Size && err == nil {
+		inFile, part, from, nerr := t.next()
+		var n int64
+		switch {
+		case nerr != nil:
+			return total, nerr
+		case from == nil:
+			if _, err = t.f.Seek(t.off, io.SeekStart); err == nil {
+				n, err = io.Copy(w, &io.LimitedReader{R: t.f, N: inFile})
+			}
+		default:
+			var k int
+			k, err = w.Write(part)
+			n = int64(k)
+			t.p.c.unhold(from)
 		}
-		n, err := io.Copy(w, &io.LimitedReader{R: t.f, N: there - t.off})
-		t.off += n
+		t.pass(n)
 		total += n
-		if err != nil {
-			return total, err
-		}
 	}
-	return total, nil
+	return total, err
 }
 
 // Close implements io.Closer.
 func (t *Tap) Close() error {
-	t.once.Do(t.p.untap)
+	t.once.Do(func() {
+		t.end()
+		t.p.untap()
+	})
 	return t.f.Close()
 }

@@ -19,10 +19,34 @@ import (
 	"symkeep/internal/catalog"
 )
 
+// openCache returns an empty cache, with its store.
+func openCache(t *testing.T, max int64) (*blobstore.Store, *blobstore.Cache) {
+	t.Helper()
+	s := open(t, blobstore.Config{Dir: t.TempDir()})
+	c, err := blobstore.OpenCache(s, max)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return s, c
+}
+
+// awaitPours returns once no pour is under way.
+func awaitPours(c *blobstore.Cache) {
+	for c.Pouring() > 0 {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// rawSource has b as a raw form, to be written in one go unless it is told otherwise.
+func rawSource(b []byte) blobstore.Source {
+	return blobstore.Source{Digest: catalog.Digest(sha256.Sum256(b)), Form: blobstore.FormRaw, Size: int64(len(b)), Write: writes(b)}
+}
+
 // fill pours b and returns once it is kept, or why it is not.
 func fill(c *blobstore.Cache, b []byte) (catalog.Digest, error) {
-	d := catalog.Digest(sha256.Sum256(b))
-	return d, pour(c, blobstore.Source{Digest: d, Form: blobstore.FormRaw, Size: int64(len(b)), Write: writes(b)})
+	src := rawSource(b)
+	return src.Digest, pour(c, src)
 }
 
 func writes(b []byte) func(context.Context, io.Writer) error {
@@ -157,14 +181,9 @@ func TestCacheRefusesOtherBytes(t *testing.T) {
 // TestCachePoursOnce: of several who want a form at once one has it made, and all read
 // it while that goes on.
 func TestCachePoursOnce(t *testing.T) {
-	s := open(t, blobstore.Config{Dir: t.TempDir()})
-	c, err := blobstore.OpenCache(s, 1<<20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	_, c := openCache(t, 1<<20)
 	b := raw(1, 5000)
-	src := blobstore.Source{Digest: catalog.Digest(sha256.Sum256(b)), Form: blobstore.FormRaw, Size: int64(len(b))}
+	src := rawSource(b)
 	goOn := make(chan struct{})
 	writers := 0
 	src.Write = func(_ context.Context, w io.Writer) error {
@@ -209,27 +228,22 @@ func TestCachePoursOnce(t *testing.T) {
 // TestCacheHoldsBytes: bytes wait in memory until readers have them, or for a while; what
 // one that is slow has not read by then comes from the file.
 func TestCacheHoldsBytes(t *testing.T) {
-	s := open(t, blobstore.Config{Dir: t.TempDir()})
-	c, err := blobstore.OpenCache(s, 1<<30)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	s, c := openCache(t, 1<<30)
 	b := raw(1, 5<<20)
 	made := make(chan struct{})
-	src := blobstore.Source{Digest: catalog.Digest(sha256.Sum256(b)), Form: blobstore.FormRaw, Size: int64(len(b))}
+	src := rawSource(b)
 	src.Write = func(_ context.Context, w io.Writer) error {
 		_, err := w.Write(b)
 		close(made)
 		return err
 	}
+	begun := time.Now() // so that a test that is held up later does not find the wait short
 	tap, _, err := c.Pour(src)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer tap.Close()
 	<-made
-	begun := time.Now()
 	stored := func() (n int64) {
 		for _, name := range left(t, s, "cache") {
 			if info, err := os.Stat(filepath.Join(s.Dir(), "cache", name)); err == nil {
@@ -245,10 +259,8 @@ func TestCacheHoldsBytes(t *testing.T) {
 	if n := stored(); n > 0 && time.Since(begun) < blobstore.HeldFor/2 {
 		t.Errorf("%d bytes are in files while a reader has yet to read them", n)
 	}
-	for c.Pouring() > 0 {
-		time.Sleep(time.Millisecond)
-	}
-	if took := time.Since(begun); took < blobstore.HeldFor/2 || stored() != int64(len(b)) || c.Held() != 0 {
+	awaitPours(c)
+	if took := time.Since(begun); took < blobstore.HeldFor || stored() != int64(len(b)) || c.Held() != 0 {
 		t.Errorf("after %v, %d bytes are in files and %d in memory, want all in a file after %v", took, stored(), c.Held(), blobstore.HeldFor)
 	}
 	if _, err := io.ReadFull(tap, got[1000:]); err != nil || !bytes.Equal(got, b) {
@@ -259,16 +271,12 @@ func TestCacheHoldsBytes(t *testing.T) {
 // TestCacheHoldsNoMore: forms that are larger than the memory for them, several at once and
 // with readers of all speeds, come as they are.
 func TestCacheHoldsNoMore(t *testing.T) {
-	s := open(t, blobstore.Config{Dir: t.TempDir()})
-	c, err := blobstore.OpenCache(s, 1<<30)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	s, c := openCache(t, 1<<30)
 	var g errgroup.Group
 	for i := range 3 {
 		b := bytes.Repeat(raw(i, 4099), (40<<20)/4099+i)
-		src := blobstore.Source{Digest: catalog.Digest(sha256.Sum256(b)), Form: blobstore.FormRaw, Size: int64(len(b)), Write: func(_ context.Context, w io.Writer) error {
+		src := rawSource(b)
+		src.Write = func(_ context.Context, w io.Writer) error {
 			for n := 0; n < len(b); n = min(n+300_001, len(b)) {
 				if _, err := w.Write(b[n:min(n+300_001, len(b))]); err != nil {
 					return err
@@ -278,7 +286,7 @@ func TestCacheHoldsNoMore(t *testing.T) {
 				}
 			}
 			return nil
-		}}
+		}
 		for k := range 3 {
 			tap, _, err := c.Pour(src)
 			if err != nil {
@@ -313,9 +321,7 @@ func TestCacheHoldsNoMore(t *testing.T) {
 	if err := g.Wait(); err != nil {
 		t.Error(err)
 	}
-	for c.Pouring() > 0 {
-		time.Sleep(time.Millisecond)
-	}
+	awaitPours(c)
 	if c.Held() != 0 || len(left(t, s, "cache")) != 3 {
 		t.Errorf("in the end %d bytes are held, files %q, want three", c.Held(), left(t, s, "cache"))
 	}
@@ -359,9 +365,7 @@ func TestCacheAbandoned(t *testing.T) {
 	}
 	second.Close()
 	<-ended
-	for c.Pouring() > 0 {
-		time.Sleep(time.Millisecond)
-	}
+	awaitPours(c)
 	third, begun, err := c.Pour(src)
 	if err != nil || !begun {
 		t.Fatalf("Pour after the last one has ended = %t, %v, want it begun", begun, err)

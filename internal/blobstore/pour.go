@@ -36,6 +36,8 @@ const (
 	heldMost = 64 << 20
 	// heldFor is how long bytes wait there for readers, when all have been made.
 	heldFor = time.Second
+
+	chunkSize = 2 << 20
 )
 
 // A pour is one form on its way into the cache. Whoever asks for it meanwhile reads
@@ -65,8 +67,7 @@ type pour struct {
 
 // A chunk is a part of a form in memory, full unless it is the last.
 type chunk struct {
-	b    [2 << 20]byte
-	n    int          // filled; for the one who fills it
+	b    [chunkSize]byte
 	uses atomic.Int32 // by the pour, and by taps that read it
 }
 
@@ -74,12 +75,11 @@ var chunks = sync.Pool{New: func() any { return new(chunk) }}
 
 // hold returns an empty chunk, or nil if there are enough.
 func (c *Cache) hold() *chunk {
-	if c.held.Add(int64(len(chunk{}.b))) > heldMost {
-		c.held.Add(-int64(len(chunk{}.b)))
+	if c.held.Add(chunkSize) > heldMost {
+		c.held.Add(-chunkSize)
 		return nil
 	}
 	k := chunks.Get().(*chunk)
-	k.n = 0
 	k.uses.Store(1)
 	return k
 }
@@ -88,7 +88,7 @@ func (c *Cache) hold() *chunk {
 func (c *Cache) unhold(k *chunk) {
 	if k.uses.Add(-1) == 0 {
 		chunks.Put(k)
-		c.held.Add(-int64(len(k.b)))
+		c.held.Add(-chunkSize)
 	}
 }
 
@@ -251,14 +251,10 @@ func (w *pourWriter) Write(b []byte) (n int, err error) {
 // take puts some bytes into memory, or into the file if neither this pour nor another one
 // has memory to spare.
 func (p *pour) take(b []byte) (n int, err error) {
-	var last *chunk
-	if i := len(p.chunks); i > 0 && p.chunks[i-1].n < len(p.chunks[i-1].b) {
-		last = p.chunks[i-1]
-	}
-	for last == nil {
-		if last = p.c.hold(); last != nil {
+	for p.made-p.stored == int64(len(p.chunks))*chunkSize {
+		if k := p.c.hold(); k != nil {
 			p.mu.Lock()
-			p.chunks = append(p.chunks, last)
+			p.chunks = append(p.chunks, k)
 			p.mu.Unlock()
 		} else if len(p.chunks) == 0 {
 			if n, err = p.store(b); n > 0 {
@@ -269,8 +265,7 @@ func (p *pour) take(b []byte) (n int, err error) {
 			return 0, err
 		}
 	}
-	n = copy(last.b[last.n:], b)
-	last.n += n
+	n = copy(p.chunks[len(p.chunks)-1].b[(p.made-p.stored)%chunkSize:], b)
 	p.advance(int64(n), 0, nil)
 	return n, nil
 }
@@ -280,13 +275,13 @@ func (p *pour) storeFirst() error {
 	if err := p.ctx.Err(); err != nil {
 		return err
 	}
-	first := p.chunks[0]
-	if _, err := p.store(first.b[:first.n]); err != nil {
+	first, n := p.chunks[0], min(p.made-p.stored, chunkSize)
+	if _, err := p.store(first.b[:n]); err != nil {
 		return err
 	}
 	p.mu.Lock()
 	p.chunks = slices.Delete(p.chunks, 0, 1)
-	p.stored += int64(first.n)
+	p.stored += n
 	p.mu.Unlock()
 	p.c.unhold(first)
 	return nil
@@ -424,13 +419,13 @@ func (t *Tap) next() (inFile int64, b []byte, from *chunk, err error) {
 	if t.off < p.stored {
 		return p.stored - t.off, nil, nil, nil
 	}
-	i, at := int((t.off-p.stored)/int64(len(chunk{}.b))), (t.off-p.stored)%int64(len(chunk{}.b))
+	i, at := int((t.off-p.stored)/chunkSize), (t.off-p.stored)%chunkSize
 	if i >= len(p.chunks) { // they were given up
 		return 0, nil, nil, cmp.Or(p.err, errAbandoned)
 	}
 	from = p.chunks[i]
 	from.uses.Add(1)
-	return 0, from.b[at:min(int64(len(from.b)), at+p.made-t.off)], from, nil
+	return 0, from.b[at:min(chunkSize, at+p.made-t.off)], from, nil
 }
 
 // pass notes that n more bytes have been read.

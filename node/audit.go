@@ -21,8 +21,9 @@ import (
 const (
 	auditEvery   = time.Minute
 	compareEvery = 5 * time.Second
-	auditSteps   = 8  // recent ones that are told
-	tiedRounds   = 24 // of compareEvery; others may be slower to know
+	compareSoon  = time.Second // while this node is unsure of its rows
+	auditSteps   = 8           // recent ones that are told
+	tiedLimit    = 2 * time.Minute
 )
 
 // runAudit compares what this node made of the log with what the others made of it,
@@ -33,8 +34,8 @@ func (n *Node) runAudit(ctx context.Context) error {
 		return nil
 	}
 	settled, whole := uint64(0), uint64(0) // every member agreed up to this step, and on the contents there
-	tied := 0                              // rounds in a row in which members differed and no majority was on either side
-	for pause(ctx, compareEvery) {
+	var tied time.Time                     // since when members differ and no majority is on either side: others may be slower to know
+	for n.pauseToCompare(ctx) {
 		mine, err := n.catalogSteps()
 		if err != nil {
 			n.log.Warn("catalogs not compared", "node", n.name, "err", err)
@@ -60,16 +61,27 @@ func (n *Node) runAudit(ctx context.Context) error {
 				n.log.Warn("a member's catalog differs, a majority has what this node has", "node", n.name, "err", a.differs)
 			default:
 				undecided = true
-				if tied >= tiedRounds {
+				if !tied.IsZero() && time.Since(tied) >= tiedLimit {
 					n.notice(catalog.AlarmDiverged, a.differs+"; no majority says which is right: keep the data of all, and restore from a backup")
 				}
 			}
 		}
-		if tied++; !undecided {
-			tied = 0
+		switch {
+		case !undecided:
+			tied = time.Time{}
+		case tied.IsZero():
+			tied = time.Now()
 		}
 	}
 	return nil
+}
+
+// pauseToCompare waits for the next comparison and reports whether ctx still goes on.
+func (n *Node) pauseToCompare(ctx context.Context) bool {
+	if n.unsure() {
+		return pause(ctx, compareSoon)
+	}
+	return pause(ctx, compareEvery)
 }
 
 // newer reports whether the newest of some hashes is past an index.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 
 	"symkeep/internal/api"
 	"symkeep/internal/catalog"
+	"symkeep/raftfsm"
 )
 
 // TestContents: members that hold the same rows say so, and one whose disk changed a
@@ -68,15 +70,87 @@ func TestContents(t *testing.T) {
 	}
 }
 
+// TestUnsureLeader: a node that has lost a row while it was down answers no command as
+// if the row had never been, although it leads after the start of a whole cluster. It
+// ends, and the others answer as before.
+func TestUnsureLeader(t *testing.T) {
+	t.Parallel()
+	nodes := startCluster(t, 3)
+	opened := nodes[0].open("the-key", breakpad(81, 100))
+	awaitHealthy(t, nodes...)
+	eventually(t, 30*time.Second, func() bool { // the next one is 10 s of their running away
+		_, err := nodes[0].propose(t.Context(), raftfsm.CheckContents{})
+		return err == nil
+	}, func() string { return "contents are not checked" })
+	for _, n := range nodes {
+		n.stay()
+		n.halt()
+	}
+	victim := nodes[2]
+	damage(t, victim, "idempotency", func(b *bolt.Bucket) error {
+		if id := b.Get([]byte("the-key")); string(id) != string(opened) {
+			return fmt.Errorf("idempotency row = %q, want %q", id, opened)
+		}
+		return b.Delete([]byte("the-key"))
+	})
+	for _, n := range nodes {
+		n.start()
+	}
+	r := api.OpenRequest{IdempotencyKey: "the-key", Product: "app", Version: "1"}
+	led, refused := false, 0
+	eventually(t, 60*time.Second, func() bool {
+		switch leader, _ := leaderOf(t, nodes...); {
+		case leader != victim:
+			_ = leader.HandOver(t.Context(), victim.id.Node)
+		case !victim.stopping.Load():
+			led = true
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			if got, err := victim.OpenPackage(ctx, r); err != nil {
+				refused++
+			} else if got.Package != opened {
+				t.Fatalf("a leader that has lost the key's row opened %s, want %s found", got.Package, opened)
+			}
+		}
+		return victim.stopping.Load()
+	}, func() string { return "a node that has lost a row goes on" })
+	if !led || refused == 0 {
+		t.Errorf("it led: %t, and refused %d times, want both", led, refused)
+	}
+	if err := victim.ends(40 * time.Second); !errors.Is(err, catalog.ErrConflict) {
+		t.Errorf("Run of a node that has lost a row = %v, want ErrConflict", err)
+	}
+	if got, err := nodes[0].OpenPackage(t.Context(), r); err != nil || got.Package != opened {
+		t.Errorf("opened with the same key afterwards: %s, %v, want %s", got.Package, err, opened)
+	}
+}
+
+// TestUnsureHandsOver: commands are taken while a node leads that is unsure of its rows
+// and others are not, for it lets one of them lead.
+func TestUnsureHandsOver(t *testing.T) {
+	t.Parallel()
+	nodes := startCluster(t, 3)
+	awaitHealthy(t, nodes...)
+	leader, others := leaderOf(t, nodes...)
+	again := others[0]
+	again.stay()
+	again.halt()
+	again.start()
+	eventually(t, 40*time.Second, func() bool { return again.consensus() != nil && !again.unsure() },
+		func() string { return "a node that was started again stays unsure of its rows" })
+	again.compared.Store(false) // as before; the next check is an hour away
+	eventually(t, 20*time.Second, func() bool { return leader.HandOver(t.Context(), again.id.Node) == nil },
+		func() string { return "leadership does not move to the node that was started again" })
+	for i := range 20 {
+		others[1].open(fmt.Sprint("key ", i))
+	}
+	eventually(t, 10*time.Second, func() bool { return !again.leads() }, func() string { return "a node that is unsure of its rows goes on leading" })
+}
+
 // flipVisible flips a bit of the row that makes a package visible, of a halted node.
 func flipVisible(t *testing.T, n *testNode) {
 	t.Helper()
-	db, err := bolt.Open(filepath.Join(n.cfg.DataDir, "fsm.db"), 0o600, &bolt.Options{Timeout: time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = db.Update(func(tx *bolt.Tx) error {
-		b := tx.Bucket([]byte("visible"))
+	damage(t, n, "visible", func(b *bolt.Bucket) error {
 		k, v := b.Cursor().First()
 		if len(v) != 16 {
 			return fmt.Errorf("visible row %q = %q", k, v)
@@ -85,6 +159,16 @@ func flipVisible(t *testing.T, n *testNode) {
 		v[7] ^= 1
 		return b.Put(k, v)
 	})
+}
+
+// damage changes a bucket of a halted node's catalog.
+func damage(t *testing.T, n *testNode, bucket string, change func(*bolt.Bucket) error) {
+	t.Helper()
+	db, err := bolt.Open(filepath.Join(n.cfg.DataDir, "fsm.db"), 0o600, &bolt.Options{Timeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bolt.Tx) error { return change(tx.Bucket([]byte(bucket))) })
 	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)
 	}

@@ -169,21 +169,17 @@ func (n *Node) unfitToLead() error {
 // handToFit hands leadership to a voter whose disk is well, if there is one.
 func (n *Node) handToFit(ctx context.Context, cause error) {
 	c := n.consensus()
-	heir, err := n.fitVoter(ctx, c)
+	heir, err := n.fitVoter(ctx, c, diskFit)
 	if err == nil {
-		n.log.Warn("handing over leadership", "node", n.name, "peer", string(heir.ID), "err", cause)
-		n.handing.Add(1)
-		err = c.raft.LeadershipTransferToServer(heir.ID, heir.Address).Error()
-		n.handing.Add(-1)
+		err = n.handTo(c, heir, cause.Error())
 	}
 	if err != nil {
 		n.log.Warn("leadership not handed over", "node", n.name, "err", errors.Join(err, cause))
 	}
 }
 
-// fitVoter returns a voter that is nearly up to date and has a disk that is neither
-// full nor slow.
-func (n *Node) fitVoter(ctx context.Context, c *consensus) (raft.Server, error) {
+// fitVoter returns a voter that is nearly up to date and fit by what it says of itself.
+func (n *Node) fitVoter(ctx context.Context, c *consensus, fit func(api.PeerStatus) bool) (raft.Server, error) {
 	f := c.raft.GetConfiguration()
 	if err := f.Error(); err != nil {
 		return raft.Server{}, err
@@ -195,11 +191,11 @@ func (n *Node) fitVoter(ctx context.Context, c *consensus) (raft.Server, error) 
 			continue
 		}
 		st, err := n.peers.Status(ctx, n.peerAddr(catalog.NodeID(s.ID), string(s.Address)))
-		if err == nil && st.ID == catalog.NodeID(s.ID) && diskFit(st) && st.AppliedIndex+promotionLag >= c.raft.CommitIndex() {
+		if err == nil && st.ID == catalog.NodeID(s.ID) && fit(st) && st.AppliedIndex+promotionLag >= c.raft.CommitIndex() {
 			return s, nil
 		}
 	}
-	return raft.Server{}, fmt.Errorf("no other voter has a better disk: %w", catalog.ErrUnavailable)
+	return raft.Server{}, fmt.Errorf("no other voter is better off: %w", catalog.ErrUnavailable)
 }
 
 func diskFit(st api.PeerStatus) bool {

@@ -10,9 +10,15 @@ import (
 	"symkeep/raftfsm"
 )
 
-// allowed refuses a command above the feature level in use. Only a leader that has
-// applied what was committed before can tell.
+// allowed refuses a command above the feature level in use, and any that somebody relies
+// on while this leader is unsure of its catalog. Only a leader that has applied what was
+// committed before can tell.
 func (n *Node) allowed(cmd raftfsm.Command) error {
+	if reliedOn(cmd) {
+		if err := n.unsureError(); err != nil {
+			return err
+		}
+	}
 	need := raftfsm.Requires(cmd)
 	if need <= 1 {
 		return nil

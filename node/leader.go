@@ -63,7 +63,8 @@ func (n *Node) startDuties(ctx context.Context, c *consensus) (end func()) {
 // lead does what only the leader does, until ctx ends. A duty that fails takes the
 // others with it, and all begin again: without them time stands still.
 func (n *Node) lead(ctx context.Context, c *consensus) {
-	term := c.raft.CurrentTerm()
+	term, now := c.raft.CurrentTerm(), time.Now()
+	n.elected.Store(&now)
 	for ctx.Err() == nil {
 		err := n.takeOffice(ctx, c, term)
 		if err == nil {
@@ -80,10 +81,12 @@ func (n *Node) lead(ctx context.Context, c *consensus) {
 func (n *Node) runDuties(ctx context.Context, c *consensus) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.runTicks(ctx) })
-	g.Go(func() error { return n.runVoters(ctx, c) })
-	g.Go(func() error { return n.runUpkeep(ctx) })
 	g.Go(func() error { return n.runClocks(ctx) })
-	g.Go(func() error { return n.notifier.Run(ctx) })
+	if n.becomeSure(ctx) {
+		g.Go(func() error { return n.runVoters(ctx, c) })
+		g.Go(func() error { return n.runUpkeep(ctx) })
+		g.Go(func() error { return n.notifier.Run(ctx) })
+	}
 	return g.Wait()
 }
 

@@ -20,7 +20,7 @@ func (n *Node) LocateNow(keys []symid.Key) (catalog.Candidate, error) {
 	switch {
 	case err != nil || found:
 		return c, err
-	case fresh && n.lease.held() && n.mayMiss():
+	case fresh && n.lease.held() && !n.unsure():
 		return c, catalog.ErrNotFound
 	}
 	return c, errNobodySays
@@ -32,7 +32,7 @@ func (n *Node) Version() uint64 { return n.fsm.AppliedIndex() }
 // StillMissing reports whether what LocateNow did not find at a version is missing now:
 // nothing has been applied since, under a lease held before and after that is looked at.
 func (n *Node) StillMissing(version uint64) bool {
-	return n.lease.fresh() && n.fsm.AppliedIndex() == version && n.lease.held() && n.mayMiss()
+	return n.lease.fresh() && n.fsm.AppliedIndex() == version && n.lease.held() && !n.unsure()
 }
 
 // Locate returns the candidate that answers the first of keys that has one. Errors
@@ -50,7 +50,7 @@ func (n *Node) Locate(ctx context.Context, keys []symid.Key) (catalog.Candidate,
 	switch {
 	case err == nil && r.found:
 		return r.Candidate, nil
-	case err == nil && n.mayMiss():
+	case err == nil && !n.unsure():
 		return catalog.Candidate{}, catalog.ErrNotFound
 	case err == nil:
 		return n.lookupCompared(ctx, index)
@@ -58,13 +58,6 @@ func (n *Node) Locate(ctx context.Context, keys []symid.Key) (catalog.Candidate,
 		return catalog.Candidate{}, err
 	}
 	return n.lookupElsewhere(ctx, index)
-}
-
-// mayMiss reports whether a miss in this node's catalog may be taken for one. Its file
-// may have lost the row while it was not running, as long as nobody has compared it; in
-// a smaller cluster nobody could tell who is right.
-func (n *Node) mayMiss() bool {
-	return n.compared.Load() || n.fsm.FeatureLevel() < 2 || n.fsm.MemberCount() < 3
 }
 
 // lookupCompared has others confirm a miss.

@@ -199,6 +199,9 @@ func (n *Node) AdmitMember(ctx context.Context, r api.JoinRequest) (api.JoinResp
 	case n.readyTerm.Load() != c.raft.CurrentTerm():
 		return api.JoinResponse{}, errNoLeader
 	}
+	if err := n.unsureError(); err != nil {
+		return api.JoinResponse{}, err
+	}
 	n.memberMu.Lock() // one change of the membership at a time
 	defer n.memberMu.Unlock()
 	if _, err := n.fsm.Member(m.ID); err != nil && !r.Fresh {

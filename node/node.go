@@ -58,8 +58,9 @@ type Node struct {
 	uploads  *uploadTable
 	receipts chan catalog.Receipt
 
-	readyTerm atomic.Uint64 // term in which this leader may answer reads
-	handing   atomic.Int32  // transfers of leadership under way
+	readyTerm atomic.Uint64             // term in which this leader may answer reads
+	elected   atomic.Pointer[time.Time] // when it became the leader; set before readyTerm
+	handing   atomic.Int32              // transfers of leadership under way
 	pulse     pulse
 	end       *ending
 	severing  sync.WaitGroup // what may outlive Run after a disk has hung
@@ -74,6 +75,7 @@ type Node struct {
 	courier   *courier.Courier // nil: repair is done by this process
 	known     *known.Store     // nil: nothing is remembered of files
 	doubted   atomic.Bool      // the catalog named a blob that it has no row of
+	reopened  bool             // the catalog had rows at the start
 	compared  atomic.Bool      // a majority has had the rows that this node has, since its start
 	leaving   atomic.Bool
 	stopping  atomic.Bool
@@ -122,6 +124,7 @@ func New(cfg Config) (n *Node, err error) {
 	if n.fsm, err = raftfsm.Open(filepath.Join(cfg.DataDir, "fsm.db")); err != nil {
 		return n, err
 	}
+	n.reopened = n.fsm.AppliedIndex() > 0
 	if c := n.fsm.ClusterID(); c != "" && c != n.id.Cluster {
 		return n, fmt.Errorf("data directory %s: cluster-id says %q, the catalog is of cluster %s: restore the file: %w", cfg.DataDir, n.id.Cluster, c, catalog.ErrConflict)
 	}

@@ -112,7 +112,13 @@ func (n *Node) HandOver(ctx context.Context, to catalog.NodeID) error {
 	if err != nil {
 		return err
 	}
-	n.log.Info("handing over leadership", "node", n.name, "peer", string(heir.ID))
+	return n.handTo(c, heir, "asked to")
+}
+
+// handTo hands leadership to a voter. While that is under way this node vouches for
+// nothing.
+func (n *Node) handTo(c *consensus, heir raft.Server, why string) error {
+	n.log.Info("handing over leadership", "node", n.name, "peer", string(heir.ID), "reason", why)
 	n.handing.Add(1)
 	defer n.handing.Add(-1)
 	if err := c.raft.LeadershipTransferToServer(heir.ID, heir.Address).Error(); err != nil {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -127,7 +128,7 @@ func (n *Node) removable(ctx context.Context, m catalog.Member) error {
 // the other: two that go at the same time must not count on each other's copies.
 func (n *Node) MemberLeaves(ctx context.Context, d api.Departure) error {
 	c, err := n.inOffice()
-	if err != nil {
+	if err = cmp.Or(err, n.unsureError()); err != nil {
 		return err
 	}
 	n.memberMu.Lock()

@@ -91,6 +91,16 @@ func (n *Node) rotten(ctx context.Context, err error) (ends bool) {
 	return true
 }
 
+// goOnDamaged is told of a damaged entry of the log, and reports whether this node goes on
+// with it: others have the same entry, if there are any.
+func (n *Node) goOnDamaged(err error) bool {
+	if n.fsm.MemberCount() >= 3 {
+		return false
+	}
+	n.log.Error("too few members are left to go on without this node: keep a copy of its data directory, and restore from a backup", "node", n.name, "err", err)
+	return true
+}
+
 // contentHashes returns the digests of this node's catalog, newest first.
 func (n *Node) contentHashes() (hashes []api.CatalogHash) {
 	for _, c := range n.fsm.Contents() {

@@ -224,7 +224,7 @@ func (c *fsck) entries(ctx context.Context, store *raftboltdb.BoltStore, snaps r
 	}
 	for i := first; i <= c.report.LastIndex && i > 0; i++ {
 		var l raft.Log
-		err := store.GetLog(i, &l)
+		err := readEntry(store, i, &l)
 		if errors.Is(err, raft.ErrLogNotFound) && i < c.report.Snapshot {
 			i = c.report.Snapshot // what a snapshot leaped over
 			continue

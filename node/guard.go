@@ -22,6 +22,7 @@ type diskGuard struct {
 	relieve func(why string) bool
 	fail    func(error)
 	fence   func()
+	goOn    func(error) bool // with a damaged log
 
 	mu       sync.Mutex
 	broken   error     // set once, when the node is cut off
@@ -56,7 +57,7 @@ func (g *diskGuard) breakOff(err error) {
 	switch {
 	case isFull(err):
 		err = fmt.Errorf("the disk is full: free or add disk space, then start the node again: %w", err)
-	case errors.Is(err, raftfsm.ErrDamaged):
+	case errors.Is(err, raftfsm.ErrDamaged), errors.Is(err, errLogDamaged):
 		err = fmt.Errorf("look at the disk, then move the data directory away and join as a new node: %w", err)
 	default:
 		err = fmt.Errorf("the disk fails: look at the kernel's log and at the disk: %w", err)
@@ -83,16 +84,36 @@ func (g *diskGuard) stalled() error {
 	return nil
 }
 
-// guardedLog is raft's log.
+// guardedLog is raft's log, each entry with a sum.
 type guardedLog struct {
 	raft.LogStore
 	guard *diskGuard
 }
 
+// GetLog reads an entry. One that is not what was written is neither applied nor sent
+// to anybody: it ends the node, unless too few members are left to go on without it.
+func (l guardedLog) GetLog(index uint64, e *raft.Log) error {
+	err := l.LogStore.GetLog(index, e)
+	if err != nil {
+		if !errors.Is(err, raft.ErrLogNotFound) {
+			l.guard.breakOff(fmt.Errorf("log index %d: %v: %w", index, err, errLogDamaged))
+		}
+		return err
+	}
+	if err := unsealEntry(index, e); err != nil && !l.guard.goOn(err) {
+		l.guard.breakOff(err)
+	}
+	return nil // raft panics on an error; a node that is cut off may believe what it likes
+}
+
 func (l guardedLog) StoreLog(e *raft.Log) error { return l.StoreLogs([]*raft.Log{e}) }
 
 func (l guardedLog) StoreLogs(es []*raft.Log) error {
-	return l.guard.write("raft log", func() error { return l.LogStore.StoreLogs(es) })
+	sealed := make([]*raft.Log, len(es))
+	for i, e := range es {
+		sealed[i] = sealEntry(e)
+	}
+	return l.guard.write("raft log", func() error { return l.LogStore.StoreLogs(sealed) })
 }
 
 func (l guardedLog) DeleteRange(from, to uint64) error {

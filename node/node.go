@@ -105,7 +105,7 @@ func New(cfg Config) (n *Node, err error) {
 	n.lease = newNegativeLease(n.confirmApplied)
 	n.end, n.disk = newEnding(), newDiskWatch(cfg.Disk.HungAfter)
 	n.ballast = newBallast(n.raftDir(), cfg.Disk, n.log)
-	n.guard = &diskGuard{relieve: n.ballast.release, fail: n.fail, fence: n.fence, loop: n.restoredAgain}
+	n.guard = &diskGuard{relieve: n.ballast.release, fail: n.fail, fence: n.fence, goOn: n.goOnDamaged, loop: n.restoredAgain}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())

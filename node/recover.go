@@ -279,8 +279,8 @@ func (s *survivor) catchUp(ctx context.Context) error {
 			return err
 		}
 		l := &raft.Log{}
-		if err := s.store.GetLog(next, l); err != nil {
-			return fmt.Errorf("raft log index %d: %w", next, err)
+		if err := readEntry(s.store, next, l); err != nil {
+			return fmt.Errorf("raft log index %d: use another survivor, or restore from a backup: %w", next, err)
 		}
 		if l.Type == raft.LogCommand || l.Type == raft.LogConfiguration {
 			batch = append(batch, l)

@@ -30,7 +30,8 @@ const (
 // soon after each raftfsm.HashStep entries, and what its disk made of that, soon
 // after each check of the contents.
 func (n *Node) runAudit(ctx context.Context) error {
-	if _, err := n.awaitConsensus(ctx); err != nil {
+	c, err := n.awaitConsensus(ctx)
+	if err != nil {
 		return nil
 	}
 	settled, whole := uint64(0), uint64(0) // every member agreed up to this step, and on the contents there
@@ -45,11 +46,12 @@ func (n *Node) runAudit(ctx context.Context) error {
 		if !newer(mine, settled) && !newer(rows, whole) {
 			continue
 		}
-		others, members := n.askSteps(ctx), len(n.members())
+		witnesses := n.witnesses(c)
+		others, members := n.askSteps(ctx, witnesses), len(witnesses)+1
 		log, contents := agreement(mine, others, members), agreement(rows, others, members)
 		settled, whole = max(settled, log.agreed), max(whole, contents.agreed)
 		if contents.backed {
-			n.compared.Store(true)
+			n.unsure.Store(false)
 		}
 		undecided := false
 		for _, a := range []opinion{log, contents} {
@@ -78,7 +80,7 @@ func (n *Node) runAudit(ctx context.Context) error {
 
 // pauseToCompare waits for the next comparison and reports whether ctx still goes on.
 func (n *Node) pauseToCompare(ctx context.Context) bool {
-	if n.unsure() {
+	if n.unsure.Load() {
 		return pause(ctx, compareSoon)
 	}
 	return pause(ctx, compareEvery)
@@ -89,11 +91,10 @@ func newer(hashes []api.CatalogHash, index uint64) bool {
 	return len(hashes) > 0 && hashes[0].Index > index
 }
 
-// askSteps asks the other members what they made of the log, all at the same time.
-func (n *Node) askSteps(ctx context.Context) []api.PeerStatus {
+// askSteps asks other members what they made of the log, all at the same time.
+func (n *Node) askSteps(ctx context.Context, others []catalog.Member) []api.PeerStatus {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
-	others := n.otherMembers()
 	said := make([]api.PeerStatus, len(others))
 	var asking sync.WaitGroup
 	for i, m := range others {

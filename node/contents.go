@@ -56,6 +56,8 @@ type contentsCheck struct {
 	asked   time.Time // newest one that this node had made
 	doubts  uint64    // of views, that were answered by one
 	term    uint64    // of this node's office that began with one
+
+	patience time.Duration // with the newest one: members that are busy with one skip the next, or do not end it
 }
 
 // due reports whether this node has a reason for a check now that the cluster takes.
@@ -69,6 +71,8 @@ func (c *contentsCheck) due() bool {
 		return false
 	case !c.started:
 		return true
+	case n.unsure.Load():
+		return time.Since(c.asked) >= c.patience
 	case n.doubted.Load() || n.fsm.Doubts() > c.doubts:
 		return time.Since(c.asked) >= doubtPause
 	}
@@ -77,13 +81,14 @@ func (c *contentsCheck) due() bool {
 
 func (c *contentsCheck) done() {
 	c.asked, c.started, c.doubts, c.term = time.Now(), true, c.n.fsm.Doubts(), c.n.readyTerm.Load()
+	c.patience = min(max(2*c.patience, doubtPause), contentsAgain)
 	c.n.doubted.Store(false)
 }
 
 // rotten ends a node whose catalog file is damaged, as far as others can go on
 // without it.
 func (n *Node) rotten(ctx context.Context, err error) (ends bool) {
-	if len(n.members()) < 3 {
+	if len(n.witnesses(n.consensus())) < 2 {
 		n.notice(catalog.AlarmDiverged, fmt.Sprintf("%v; too few members are left to go on without this node: keep a copy of its data directory, and restore from a backup", err))
 		return false
 	}

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/hashicorp/raft"
-
 	"symkeep/internal/api"
 	"symkeep/internal/blobstore"
 	"symkeep/internal/catalog"
@@ -166,38 +164,37 @@ func (n *Node) unfitToLead() error {
 	return n.roomToGrow()
 }
 
+// unfit is why another member should lead, and no member should hand over to this one.
+func (n *Node) unfit() error {
+	if err := n.stopError(); err != nil {
+		return err
+	}
+	if n.leaving.Load() {
+		return errors.New("the node is leaving the cluster")
+	}
+	if err := n.end.failed(); err != nil {
+		return err
+	}
+	if n.unsure.Load() {
+		return errors.New("the node's catalog is not compared yet with those of the others")
+	}
+	return n.unfitToLead()
+}
+
 // handToFit hands leadership to a voter whose disk is well, if there is one.
 func (n *Node) handToFit(ctx context.Context, cause error) {
 	c := n.consensus()
-	heir, err := n.fitVoter(ctx, c, diskFit)
+	heir, err := n.fitVoter(ctx, c)
 	if err == nil {
-		err = n.handTo(c, heir, cause.Error())
+		n.log.Warn("another node is to lead", "node", n.name, "err", cause)
+		err = n.handTo(c, heir)
 	}
 	if err != nil {
 		n.log.Warn("leadership not handed over", "node", n.name, "err", errors.Join(err, cause))
 	}
 }
 
-// fitVoter returns a voter that is nearly up to date and fit by what it says of itself.
-func (n *Node) fitVoter(ctx context.Context, c *consensus, fit func(api.PeerStatus) bool) (raft.Server, error) {
-	f := c.raft.GetConfiguration()
-	if err := f.Error(); err != nil {
-		return raft.Server{}, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
-	defer cancel()
-	for _, s := range f.Configuration().Servers {
-		if s.ID == raft.ServerID(n.id.Node) || s.Suffrage != raft.Voter || n.foundDead(catalog.NodeID(s.ID)) {
-			continue
-		}
-		st, err := n.peers.Status(ctx, n.peerAddr(catalog.NodeID(s.ID), string(s.Address)))
-		if err == nil && st.ID == catalog.NodeID(s.ID) && fit(st) && st.AppliedIndex+promotionLag >= c.raft.CommitIndex() {
-			return s, nil
-		}
-	}
-	return raft.Server{}, fmt.Errorf("no other voter is better off: %w", catalog.ErrUnavailable)
-}
-
+// diskFit is what the first builds say of whether they are fit to lead.
 func diskFit(st api.PeerStatus) bool {
 	return st.Disk.Level != string(blobstore.LevelReadOnly) && !slices.ContainsFunc(st.Alarms, func(a catalog.Alarm) bool {
 		return a.Code == catalog.AlarmDiskSlow

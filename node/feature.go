@@ -89,6 +89,9 @@ func (n *Node) RaiseLevel(ctx context.Context, level int) error {
 	if err != nil {
 		return err
 	}
+	if err := n.unsureError(); err != nil {
+		return err
+	}
 	n.memberMu.Lock()
 	defer n.memberMu.Unlock()
 	if n.fsm.FeatureLevel() >= level {

@@ -64,7 +64,7 @@ func (n *Node) startDuties(ctx context.Context, c *consensus) (end func()) {
 // others with it, and all begin again: without them time stands still.
 func (n *Node) lead(ctx context.Context, c *consensus) {
 	term, now := c.raft.CurrentTerm(), time.Now()
-	n.elected.Store(&now)
+	n.firstLed.CompareAndSwap(nil, &now)
 	for ctx.Err() == nil {
 		err := n.takeOffice(ctx, c, term)
 		if err == nil {
@@ -82,7 +82,7 @@ func (n *Node) runDuties(ctx context.Context, c *consensus) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.runTicks(ctx) })
 	g.Go(func() error { return n.runClocks(ctx) })
-	if n.becomeSure(ctx) {
+	if n.becomeSure(ctx, c) {
 		g.Go(func() error { return n.runVoters(ctx, c) })
 		g.Go(func() error { return n.runUpkeep(ctx) })
 		g.Go(func() error { return n.notifier.Run(ctx) })

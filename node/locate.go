@@ -20,7 +20,7 @@ func (n *Node) LocateNow(keys []symid.Key) (catalog.Candidate, error) {
 	switch {
 	case err != nil || found:
 		return c, err
-	case fresh && n.lease.held() && !n.unsure():
+	case fresh && n.lease.held() && !n.unsure.Load():
 		return c, catalog.ErrNotFound
 	}
 	return c, errNobodySays
@@ -32,7 +32,7 @@ func (n *Node) Version() uint64 { return n.fsm.AppliedIndex() }
 // StillMissing reports whether what LocateNow did not find at a version is missing now:
 // nothing has been applied since, under a lease held before and after that is looked at.
 func (n *Node) StillMissing(version uint64) bool {
-	return n.lease.fresh() && n.fsm.AppliedIndex() == version && n.lease.held() && !n.unsure()
+	return n.lease.fresh() && n.fsm.AppliedIndex() == version && n.lease.held() && !n.unsure.Load()
 }
 
 // Locate returns the candidate that answers the first of keys that has one. Errors
@@ -50,7 +50,7 @@ func (n *Node) Locate(ctx context.Context, keys []symid.Key) (catalog.Candidate,
 	switch {
 	case err == nil && r.found:
 		return r.Candidate, nil
-	case err == nil && !n.unsure():
+	case err == nil && !n.unsure.Load():
 		return catalog.Candidate{}, catalog.ErrNotFound
 	case err == nil:
 		return n.lookupCompared(ctx, index)

@@ -59,7 +59,7 @@ type Node struct {
 	receipts chan catalog.Receipt
 
 	readyTerm atomic.Uint64             // term in which this leader may answer reads
-	elected   atomic.Pointer[time.Time] // when it became the leader; set before readyTerm
+	firstLed  atomic.Pointer[time.Time] // when this process became the leader first; set before readyTerm
 	handing   atomic.Int32              // transfers of leadership under way
 	pulse     pulse
 	end       *ending
@@ -75,8 +75,7 @@ type Node struct {
 	courier   *courier.Courier // nil: repair is done by this process
 	known     *known.Store     // nil: nothing is remembered of files
 	doubted   atomic.Bool      // the catalog named a blob that it has no row of
-	reopened  bool             // the catalog had rows at the start
-	compared  atomic.Bool      // a majority has had the rows that this node has, since its start
+	unsure    atomic.Bool      // the catalog may have changed while this node was down, and is not compared yet
 	leaving   atomic.Bool
 	stopping  atomic.Bool
 	memberMu  sync.Mutex // one change of the membership at a time
@@ -124,7 +123,6 @@ func New(cfg Config) (n *Node, err error) {
 	if n.fsm, err = raftfsm.Open(filepath.Join(cfg.DataDir, "fsm.db")); err != nil {
 		return n, err
 	}
-	n.reopened = n.fsm.AppliedIndex() > 0
 	if c := n.fsm.ClusterID(); c != "" && c != n.id.Cluster {
 		return n, fmt.Errorf("data directory %s: cluster-id says %q, the catalog is of cluster %s: restore the file: %w", cfg.DataDir, n.id.Cluster, c, catalog.ErrConflict)
 	}
@@ -261,6 +259,7 @@ func (n *Node) enter(cluster catalog.ClusterID) error {
 	if err != nil {
 		return err
 	}
+	n.beginUnsure(c)
 	n.cons, n.notifier = c, worker
 	close(n.entered)
 	return n.gossip.SetMeta(func(m *gossip.Meta) { m.ClusterID = cluster })
@@ -391,7 +390,7 @@ func (n *Node) withdraw() {
 		return
 	}
 	for range 2 {
-		if !n.leads() || len(n.members()) < 2 || n.transferLeadership(c) == nil {
+		if !n.leads() || len(n.members()) < 2 || n.transferLeadership(context.Background(), c) == nil {
 			return
 		}
 	}

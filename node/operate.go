@@ -112,13 +112,13 @@ func (n *Node) HandOver(ctx context.Context, to catalog.NodeID) error {
 	if err != nil {
 		return err
 	}
-	return n.handTo(c, heir, "asked to")
+	return n.handTo(c, heir)
 }
 
 // handTo hands leadership to a voter. While that is under way this node vouches for
 // nothing.
-func (n *Node) handTo(c *consensus, heir raft.Server, why string) error {
-	n.log.Info("handing over leadership", "node", n.name, "peer", string(heir.ID), "reason", why)
+func (n *Node) handTo(c *consensus, heir raft.Server) error {
+	n.log.Info("handing over leadership", "node", n.name, "peer", string(heir.ID))
 	n.handing.Add(1)
 	defer n.handing.Add(-1)
 	if err := c.raft.LeadershipTransferToServer(heir.ID, heir.Address).Error(); err != nil {
@@ -129,26 +129,48 @@ func (n *Node) handTo(c *consensus, heir raft.Server, why string) error {
 
 // heir returns the voter that is to lead next.
 func (n *Node) heir(ctx context.Context, c *consensus, to catalog.NodeID) (raft.Server, error) {
-	f := c.raft.GetConfiguration()
-	if err := f.Error(); err != nil {
-		return raft.Server{}, configError("read", err)
+	if to == "" {
+		if s, err := n.fitVoter(ctx, c); err == nil {
+			return s, nil
+		}
 	}
-	voters := slices.DeleteFunc(slices.Clone(f.Configuration().Servers), func(s raft.Server) bool {
-		return s.Suffrage != raft.Voter || s.ID == raft.ServerID(n.id.Node) || to != "" && s.ID != raft.ServerID(to)
-	})
-	ready := n.caughtUp(ctx, c, voters)
+	voters := n.otherVoters(c)
+	voters = slices.DeleteFunc(voters, func(s raft.Server) bool { return to != "" && s.ID != raft.ServerID(to) })
+	ready := n.caughtUp(ctx, c, voters, anyFit)
 	switch {
 	case to != "" && len(voters) == 0:
 		return raft.Server{}, fmt.Errorf("member %s has no vote, only a voter can lead: `symkeep cluster status` shows which do: %w", to, catalog.ErrConflict)
 	case len(ready) == 0:
 		return raft.Server{}, fmt.Errorf("no other voter could lead now: it must be alive, caught up and not draining: %w", catalog.ErrConflict)
 	}
-	for _, s := range ready {
+	return n.best(ready), nil
+}
+
+// fitVoter returns a voter that is to lead rather than this node: it has caught up, is
+// to stay, and finds itself fit.
+func (n *Node) fitVoter(ctx context.Context, c *consensus) (raft.Server, error) {
+	ready := n.caughtUp(ctx, c, n.otherVoters(c), func(st api.PeerStatus) bool { return st.Unfit == "" && diskFit(st) })
+	if len(ready) == 0 {
+		return raft.Server{}, fmt.Errorf("no other voter is fit to lead: %w", catalog.ErrUnavailable)
+	}
+	return n.best(ready), nil
+}
+
+// otherVoters returns the voters beside this node.
+func (n *Node) otherVoters(c *consensus) []raft.Server {
+	return slices.DeleteFunc(slices.Clone(c.raft.GetConfiguration().Configuration().Servers), func(s raft.Server) bool {
+		return s.Suffrage != raft.Voter || s.ID == raft.ServerID(n.id.Node)
+	})
+}
+
+// best returns the first of servers that is not under maintenance, else the first.
+func (n *Node) best(servers []raft.Server) raft.Server {
+	for _, s := range servers {
 		if m, err := n.fsm.Member(catalog.NodeID(s.ID)); err == nil && n.maintained(m) == 0 {
-			return s, nil
+			return s
 		}
 	}
-	return ready[0], nil
+	return servers[0]
 }
 
 // inOffice returns raft if this node leads and has applied all that was committed

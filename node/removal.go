@@ -1,7 +1,6 @@
 package node
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -66,9 +65,12 @@ func (n *Node) LeaveCluster(ctx context.Context) error {
 	return n.gossip.Leave(5 * time.Second)
 }
 
-// transferLeadership makes another voter the leader. While that is under way this
-// node vouches for nothing.
-func (n *Node) transferLeadership(c *consensus) error {
+// transferLeadership makes another voter the leader, one that is fit to lead if there is
+// any. While that is under way this node vouches for nothing.
+func (n *Node) transferLeadership(ctx context.Context, c *consensus) error {
+	if heir, err := n.fitVoter(ctx, c); err == nil {
+		return n.handTo(c, heir)
+	}
 	n.handing.Add(1)
 	defer n.handing.Add(-1)
 	if err := c.raft.LeadershipTransfer().Error(); err != nil {
@@ -128,7 +130,10 @@ func (n *Node) removable(ctx context.Context, m catalog.Member) error {
 // the other: two that go at the same time must not count on each other's copies.
 func (n *Node) MemberLeaves(ctx context.Context, d api.Departure) error {
 	c, err := n.inOffice()
-	if err = cmp.Or(err, n.unsureError()); err != nil {
+	if err != nil {
+		return err
+	}
+	if err := n.unsureError(); err != nil {
 		return err
 	}
 	n.memberMu.Lock()
@@ -143,7 +148,7 @@ func (n *Node) MemberLeaves(ctx context.Context, d api.Departure) error {
 		if err := n.heirNeeded(ctx, c); err != nil {
 			return err
 		}
-		if err := n.transferLeadership(c); err != nil {
+		if err := n.transferLeadership(ctx, c); err != nil {
 			return err
 		}
 		return fmt.Errorf("node %s has handed over leadership: %w", n.name, api.ErrNotLeader)

@@ -30,7 +30,10 @@ func (n *Node) PeerStatus(context.Context) (api.PeerStatus, error) {
 	if st.Hashes, err = n.catalogHashes(); err != nil {
 		return st, err
 	}
-	st.FSMHash, st.Contents, st.Compared = st.Hashes[0].Hash, n.contentHashes(), !n.unsure()
+	st.FSMHash, st.Contents = st.Hashes[0].Hash, n.contentHashes()
+	if err := n.unfit(); err != nil {
+		st.Unfit = err.Error()
+	}
 	if c := n.consensus(); c != nil {
 		_, leader := c.raft.LeaderWithID()
 		st.Term, st.LastIndex = c.raft.CurrentTerm(), c.raft.LastIndex()

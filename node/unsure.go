@@ -3,76 +3,104 @@ package node
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
-	"symkeep/internal/api"
 	"symkeep/internal/catalog"
 	"symkeep/raftfsm"
 )
 
-// Disks change what nobody reads, and bbolt keeps no checksum of its pages. A leader
-// whose catalog lost a row while the node was down answers a command as if the row had
-// never been, and its word is the cluster's. So it answers for nothing until a majority
-// has the rows that it has, some seconds after its start, and lets a voter lead that has
-// come to that before.
+// Disks change what nobody reads, and bbolt keeps no checksum of its pages. A catalog
+// that lost a row while its node was down speaks as if the row had never been, and a
+// leader's word is the cluster's. So a node that was started is unsure of its rows until
+// a majority has been found to have the same ones, some seconds later. Meanwhile it
+// stands for no miss, and as the leader for the result of no command; it lets a voter
+// lead that is sure.
 
 const (
-	unsureEvery = 250 * time.Millisecond
-	unsureLimit = 2 * time.Minute // of a leader: the others may be away, or their catalogs too large to wait for
+	unsureEvery = 500 * time.Millisecond
+	unsureLimit = 2 * time.Minute  // after it first led: the others may be away, or their catalogs too large to wait for
+	heirSoon    = 3 * time.Second  // with a voter that has become sure
+	heirAgain   = 10 * time.Second // after a hand-over that failed
 )
 
-// unsure reports whether this node's catalog may have changed while the node was down:
-// it had rows at the start, and no majority has been found to have the same ones. In a
-// cluster of less than three members nobody could tell who is right.
-func (n *Node) unsure() bool {
-	return n.reopened && !n.compared.Load() && n.fsm.FeatureLevel() >= 2 && n.fsm.MemberCount() >= 3
+// beginUnsure decides whether a start leaves doubts. In a cluster of less than three
+// members nobody could tell who is right. The caller has not told anybody of c yet.
+func (n *Node) beginUnsure(c *consensus) {
+	if n.fsm.AppliedIndex() > 0 && n.fsm.FeatureLevel() >= 2 && len(n.witnesses(c)) >= 2 {
+		n.unsure.Store(true)
+	}
+}
+
+// witnesses returns the other members, by the member table or by raft: those are in
+// different files, and the one may have lost a row.
+func (n *Node) witnesses(c *consensus) []catalog.Member {
+	others := n.otherMembers()
+	for _, s := range c.raft.GetConfiguration().Configuration().Servers {
+		id := catalog.NodeID(s.ID)
+		if id != n.id.Node && !slices.ContainsFunc(others, func(m catalog.Member) bool { return m.ID == id }) {
+			others = append(others, catalog.Member{ID: id, Name: string(id), PeerAddr: string(s.Address)})
+		}
+	}
+	return others
 }
 
 // unsureError is why this node, which leads, does not answer for the catalog. It wraps
 // catalog.ErrUnavailable, or api.ErrNotLeader.
 func (n *Node) unsureError() error {
-	if !n.unsure() {
+	if !n.unsure.Load() {
 		return nil
 	}
 	if _, err := n.inOffice(); err != nil {
 		return err
 	}
-	if time.Since(*n.elected.Load()) > unsureLimit {
+	if time.Since(*n.firstLed.Load()) > unsureLimit {
 		return nil
 	}
 	return fmt.Errorf("the leader %s has not compared its catalog with those of the others since its start: try again in some seconds: %w", n.name, catalog.ErrUnavailable)
 }
 
 // reliedOn reports whether somebody acts on what a leader's catalog makes of a command.
-// The others are what a comparison needs.
+// Time goes on without, checks and alarms are what a comparison needs, and what a wrong
+// answer about a claim does is to end a validation.
 func reliedOn(cmd raftfsm.Command) bool {
 	switch cmd.(type) {
-	case raftfsm.Tick, raftfsm.CheckContents, raftfsm.RaiseAlarm, raftfsm.ClearAlarm:
+	case raftfsm.Tick, raftfsm.CheckContents, raftfsm.RaiseAlarm, raftfsm.ClearAlarm, raftfsm.RenewClaim, raftfsm.ReleaseClaim:
 		return false
 	}
 	return true
 }
 
-// becomeSure waits, in office, until this node answers for the catalog, and lets another
-// voter lead if one does already. It reports whether ctx still goes on.
-func (n *Node) becomeSure(ctx context.Context) bool {
+// becomeSure waits, in office, until this node answers for the catalog, and lets a voter
+// lead that is sure. One that gets there while this node waits shows that this node is
+// about to. It reports whether ctx still goes on.
+func (n *Node) becomeSure(ctx context.Context, c *consensus) bool {
 	if n.unsureError() == nil {
 		return ctx.Err() == nil
 	}
 	n.log.Info("leading, but the catalog is to be compared with the others' first", "node", n.name)
-	for asked := (time.Time{}); n.unsureError() != nil; {
-		if time.Since(asked) >= time.Second {
-			asked = time.Now()
-			if heir, err := n.fitVoter(ctx, n.consensus(), func(st api.PeerStatus) bool { return st.Compared && diskFit(st) }); err == nil {
-				_ = n.handTo(n.consensus(), heir, "its catalog is known to be a majority's") // else this node may become sure itself
+	var since time.Time          // a voter has been sure
+	patience := time.Duration(0) // with one
+	for n.unsureError() != nil {
+		heir, err := n.fitVoter(ctx, c)
+		switch {
+		case err != nil:
+			since, patience = time.Time{}, max(patience, heirSoon)
+		case since.IsZero():
+			since = time.Now()
+		}
+		if err == nil && time.Since(since) >= patience && n.leads() {
+			if err := n.handTo(c, heir); err != nil {
+				n.log.Warn("leadership not handed over", "node", n.name, "err", err)
 			}
+			since, patience = time.Now(), heirAgain
 		}
 		if !pause(ctx, unsureEvery) {
 			return false
 		}
 	}
-	if n.unsure() {
-		n.log.Warn("the catalog could not be compared with the others': this leader goes on without that", "node", n.name)
+	if n.unsure.Load() {
+		n.log.Warn("the catalog could not be compared with the others': this leader goes on all the same", "node", n.name)
 	}
 	return ctx.Err() == nil
 }

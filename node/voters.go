@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"symkeep/internal/api"
 	"symkeep/internal/catalog"
 	"symkeep/internal/fault"
 	"symkeep/internal/gossip"
@@ -165,7 +166,7 @@ func (n *Node) balanceVotersAfter(ctx context.Context, c *consensus, dead time.D
 	if len(voters) >= targetVoters(len(servers)) && !isLost && !even {
 		return nil
 	}
-	waiting := n.caughtUp(ctx, c, others)
+	waiting := n.caughtUp(ctx, c, others, anyFit)
 	switch {
 	case isLost && (len(waiting) > 0 || even):
 		return n.demote(c, servers, lost, f.Index())
@@ -256,7 +257,7 @@ func (n *Node) heirNeeded(ctx context.Context, c *consensus) error {
 		}
 		others = append(others, s)
 	}
-	waiting := n.caughtUp(ctx, c, others)
+	waiting := n.caughtUp(ctx, c, others, anyFit)
 	if len(waiting) == 0 {
 		return fmt.Errorf("no other node could lead: wait until `symkeep cluster status` is healthy: %w", catalog.ErrUnavailable)
 	}
@@ -272,12 +273,15 @@ func targetVoters(n int) int {
 	return max(n, 1)
 }
 
-// caughtUp returns those servers that are alive and have applied nearly everything,
-// in their order. It asks all of them at once, for a second at most.
-func (n *Node) caughtUp(ctx context.Context, c *consensus, servers []raft.Server) (ready []raft.Server) {
+// anyFit is for caughtUp.
+func anyFit(api.PeerStatus) bool { return true }
+
+// caughtUp returns those servers that are alive, have applied nearly everything and are
+// fit by what they say, in their order. It asks all of them at once, for a second at most.
+func (n *Node) caughtUp(ctx context.Context, c *consensus, servers []raft.Server, fit func(api.PeerStatus) bool) (ready []raft.Server) {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
-	fit := make([]bool, len(servers))
+	is := make([]bool, len(servers))
 	var asking sync.WaitGroup
 	for i, s := range servers {
 		m, err := n.fsm.Member(catalog.NodeID(s.ID))
@@ -286,12 +290,12 @@ func (n *Node) caughtUp(ctx context.Context, c *consensus, servers []raft.Server
 		}
 		asking.Go(func() {
 			st, err := n.peers.Status(ctx, n.peerAddr(m.ID, m.PeerAddr))
-			fit[i] = err == nil && st.ID == m.ID && st.AppliedIndex > 0 && st.AppliedIndex+promotionLag >= c.raft.CommitIndex()
+			is[i] = err == nil && st.ID == m.ID && fit(st) && st.AppliedIndex > 0 && st.AppliedIndex+promotionLag >= c.raft.CommitIndex()
 		})
 	}
 	asking.Wait()
 	for i, s := range servers {
-		if fit[i] {
+		if is[i] {
 			ready = append(ready, s)
 		}
 	}

@@ -70,7 +70,7 @@ func testSnapshotLoop(t *testing.T, nodes []*testNode) {
 	leader, rest := leaderOf(t, others...)
 	leader.tick(50)
 	before := leader.consensus().raft.CurrentTerm()
-	if err := leader.transferLeadership(leader.consensus()); err != nil {
+	if err := leader.transferLeadership(t.Context(), leader.consensus()); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, 10*time.Second, func() bool {

@@ -94,7 +94,7 @@ type PeerStatus struct {
 	FSMHash      string         `json:"fsm_hash"`
 	Hashes       []CatalogHash  `json:"hashes,omitempty"`
 	Contents     []CatalogHash  `json:"contents,omitempty"` // apart from Hashes: the first builds took all of those for rolling ones
-	Compared     bool           `json:"compared,omitempty"` // the rows are a majority's since the node's start; the first builds do not say
+	Unfit        string         `json:"unfit,omitempty"`    // why another member should lead; the first builds do not say
 
 	Feature     int             `json:"feature"` // highest level this build understands; absent means 1
 	Holds       int64           `json:"blob_count"`

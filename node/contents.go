@@ -71,8 +71,8 @@ func (c *contentsCheck) due() bool {
 		return false
 	case !c.started:
 		return true
-	case n.unsure.Load():
-		return time.Since(c.asked) >= c.patience
+	case n.unsure.Load() && time.Since(c.asked) >= c.patience:
+		return true
 	case n.doubted.Load() || n.fsm.Doubts() > c.doubts:
 		return time.Since(c.asked) >= doubtPause
 	}
@@ -96,13 +96,18 @@ func (n *Node) rotten(ctx context.Context, err error) (ends bool) {
 	return true
 }
 
-// goOnDamaged is told of a damaged entry of the log, and reports whether this node goes on
-// with it: others have the same entry, if there are any.
+// goOnDamaged is told of a damaged command in the log, and reports whether this node goes
+// on with it, since too few others could without this node. Most commands that are read
+// again have been applied long ago.
 func (n *Node) goOnDamaged(err error) bool {
-	if n.fsm.MemberCount() >= 3 {
+	servers := 0
+	if conf, _, err := n.fsm.Configuration(); err == nil {
+		servers = len(conf.Servers)
+	}
+	if max(servers, n.fsm.MemberCount()) >= 3 {
 		return false
 	}
-	n.log.Error("too few members are left to go on without this node: keep a copy of its data directory, and restore from a backup", "node", n.name, "err", err)
+	n.notice(catalog.AlarmDiverged, fmt.Sprintf("%v; too few members are left to go on without this node: keep a copy of its data directory, and restore from a backup", err))
 	return true
 }
 

@@ -55,7 +55,7 @@ func (n *Node) runRoom(ctx context.Context) error {
 		if err := n.ballast.keep(); err != nil {
 			n.log.Warn("no space kept in reserve for the log", "node", n.name, "err", err)
 		}
-		if cause := n.unfitToLead(); cause != nil && n.leads() && len(n.members()) > 1 && time.Since(handed) > handEvery {
+		if cause := n.badDisk(); cause != nil && n.leads() && len(n.members()) > 1 && time.Since(handed) > handEvery {
 			handed = time.Now()
 			n.handToFit(ctx, cause)
 		}
@@ -156,8 +156,8 @@ func (n *Node) diskReady() error {
 	return err
 }
 
-// unfitToLead is why another member should lead.
-func (n *Node) unfitToLead() error {
+// badDisk is why another member should lead.
+func (n *Node) badDisk() error {
 	if text := n.disk.slow(); text != "" {
 		return errors.New(text)
 	}
@@ -178,7 +178,7 @@ func (n *Node) unfit() error {
 	if n.unsure.Load() {
 		return errors.New("the node's catalog is not compared yet with those of the others")
 	}
-	return n.unfitToLead()
+	return n.badDisk()
 }
 
 // handToFit hands leadership to a voter whose disk is well, if there is one.

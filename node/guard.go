@@ -23,6 +23,7 @@ type diskGuard struct {
 	fail    func(error)
 	fence   func()
 	goOn    func(error) bool // with a damaged log
+	doubt   func() error     // why the catalog is not to be copied
 
 	mu       sync.Mutex
 	broken   error     // set once, when the node is cut off
@@ -58,7 +59,7 @@ func (g *diskGuard) breakOff(err error) {
 	case isFull(err):
 		err = fmt.Errorf("the disk is full: free or add disk space, then start the node again: %w", err)
 	case errors.Is(err, raftfsm.ErrDamaged), errors.Is(err, errLogDamaged):
-		err = fmt.Errorf("look at the disk, then move the data directory away and join as a new node: %w", err)
+		err = fmt.Errorf("look at the disk, then move the data directory away and join as a new node, or restore a backup if too few other nodes are left: %w", err)
 	default:
 		err = fmt.Errorf("the disk fails: look at the kernel's log and at the disk: %w", err)
 	}
@@ -91,19 +92,20 @@ type guardedLog struct {
 }
 
 // GetLog reads an entry. One that is not what was written is neither applied nor sent
-// to anybody: it ends the node, unless too few members are left to go on without it.
+// to anybody: it ends the node. A command is used all the same where too few members
+// could go on without this node.
 func (l guardedLog) GetLog(index uint64, e *raft.Log) error {
-	err := l.LogStore.GetLog(index, e)
-	if err != nil {
-		if !errors.Is(err, raft.ErrLogNotFound) {
-			l.guard.breakOff(fmt.Errorf("log index %d: %v: %w", index, err, errLogDamaged))
-		}
+	err := readEntry(l.LogStore, index, e)
+	if err == nil || errors.Is(err, raft.ErrLogNotFound) {
 		return err
 	}
-	if err := unsealEntry(index, e); err != nil && !l.guard.goOn(err) {
-		l.guard.breakOff(err)
+	err = fmt.Errorf("log index %d: %w", index, err)
+	if e.Index == index && e.Type == raft.LogCommand && l.guard.goOn(err) {
+		return nil
 	}
-	return nil // raft panics on an error; a node that is cut off may believe what it likes
+	l.guard.breakOff(err)
+	*e = raft.Log{Index: index, Type: raft.LogNoop} // raft would panic; a node that is cut off may believe what it likes
+	return nil
 }
 
 func (l guardedLog) StoreLog(e *raft.Log) error { return l.StoreLogs([]*raft.Log{e}) }
@@ -208,11 +210,15 @@ func (g *diskGuard) end() {
 	g.mu.Unlock()
 }
 
-// Snapshot refuses once entries were left unapplied. Raft counts those as applied and
+// Snapshot refuses while the catalog may have lost rows: copies of it would bear witness
+// to each other. It refuses once entries were left unapplied. Raft counts those as applied and
 // would put their index on a snapshot without them; from that a restarted node would
 // go on behind them, with another catalog than everybody else's.
 func (f guardedFSM) Snapshot() (raft.FSMSnapshot, error) {
 	if err := f.guard.failed(); err != nil {
+		return nil, err
+	}
+	if err := f.guard.doubt(); err != nil {
 		return nil, err
 	}
 	return f.fsm.Snapshot()

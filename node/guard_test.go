@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 	bolt "go.etcd.io/bbolt"
 
+	"symkeep/internal/catalog"
 	"symkeep/raftfsm"
 )
 
@@ -23,13 +24,18 @@ func TestGuardedSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { fsm.Close() })
-	g := &diskGuard{relieve: func(string) bool { return false }, fail: func(error) {}, fence: func() {}}
+	var doubt error
+	g := &diskGuard{relieve: func(string) bool { return false }, fail: func(error) {}, fence: func() {}, doubt: func() error { return doubt }}
 	f := guardedFSM{fsm, g}
 	snap, err := f.Snapshot()
 	if err != nil {
 		t.Fatalf("Snapshot = %v, want one", err)
 	}
 	snap.Release()
+	doubt = catalog.ErrUnavailable
+	if _, err := f.Snapshot(); !errors.Is(err, doubt) {
+		t.Errorf("Snapshot of a catalog in doubt = %v, want it refused", err)
+	}
 	g.breakOff(syscall.EIO)
 	res := f.Apply(&raft.Log{Index: 3, Type: raft.LogCommand}).(raftfsm.Result)
 	if res.Code != codeUnavailable || fsm.AppliedIndex() != 0 {

@@ -117,7 +117,7 @@ func (n *Node) CommitPackage(ctx context.Context, id catalog.PackageID, r api.Co
 	}
 	p, err := n.fsm.Package(id)
 	if err != nil {
-		return api.CommitResponse{}, err
+		return api.CommitResponse{}, n.unsureMiss(err)
 	}
 	if p.State != catalog.StateOpen {
 		return n.commitOnce(ctx, id, r)

@@ -103,7 +103,7 @@ func (n *Node) takeOffice(ctx context.Context, c *consensus, term uint64) error 
 			return err
 		}
 	}
-	if len(n.members()) == 0 { // before anybody who joins can take the founder's name
+	if len(n.members()) == 0 && !n.unsure.Load() { // before anybody who joins can take the founder's name
 		if err := n.raiseNew(ctx); err != nil {
 			return err
 		}

@@ -104,7 +104,7 @@ func New(cfg Config) (n *Node, err error) {
 	n.lease = newNegativeLease(n.confirmApplied)
 	n.end, n.disk = newEnding(), newDiskWatch(cfg.Disk.HungAfter)
 	n.ballast = newBallast(n.raftDir(), cfg.Disk, n.log)
-	n.guard = &diskGuard{relieve: n.ballast.release, fail: n.fail, fence: n.fence, goOn: n.goOnDamaged, loop: n.restoredAgain}
+	n.guard = &diskGuard{relieve: n.ballast.release, fail: n.fail, fence: n.fence, goOn: n.goOnDamaged, doubt: n.unsureSnapshot, loop: n.restoredAgain}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
@@ -389,10 +389,8 @@ func (n *Node) withdraw() {
 	if c == nil || n.end.failed() != nil {
 		return
 	}
-	for range 2 {
-		if !n.leads() || len(n.members()) < 2 || n.transferLeadership(context.Background(), c) == nil {
-			return
-		}
+	if n.leads() && len(n.members()) > 1 {
+		_ = n.transferLeadership(context.Background(), c) // else the others elect one
 	}
 }
 

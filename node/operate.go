@@ -136,8 +136,16 @@ func (n *Node) heir(ctx context.Context, c *consensus, to catalog.NodeID) (raft.
 	}
 	voters := n.otherVoters(c)
 	voters = slices.DeleteFunc(voters, func(s raft.Server) bool { return to != "" && s.ID != raft.ServerID(to) })
-	ready := n.caughtUp(ctx, c, voters, anyFit)
+	unfit := ""
+	ready := n.caughtUp(ctx, c, voters, func(st api.PeerStatus) bool {
+		if to != "" {
+			unfit = st.Unfit
+		}
+		return unfit == ""
+	})
 	switch {
+	case unfit != "":
+		return raft.Server{}, fmt.Errorf("member %s would not lead for long: %s: %w", to, unfit, catalog.ErrUnavailable)
 	case to != "" && len(voters) == 0:
 		return raft.Server{}, fmt.Errorf("member %s has no vote, only a voter can lead: `symkeep cluster status` shows which do: %w", to, catalog.ErrConflict)
 	case len(ready) == 0:

@@ -68,7 +68,8 @@ func (n *Node) packageRow(ctx context.Context, id catalog.PackageID) (catalog.Pa
 	if cerr := n.confirmApplied(ctx); cerr != nil {
 		return p, fmt.Errorf("package %q is unknown here, and this node cannot tell whether it is up to date: %v: %w", id, cerr, catalog.ErrUnavailable)
 	}
-	return n.fsm.Package(id)
+	p, err = n.fsm.Package(id)
+	return p, n.unsureMiss(err)
 }
 
 // ListPackages returns one page, newest first.

@@ -18,8 +18,7 @@ const sumVersion = 1
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // sealEntry returns an entry as it is stored: with a sum in Extensions, the field that
-// raft leaves to its users. Neither raft-boltdb nor bbolt keeps one. The sum is u8
-// version, u32 CRC-32C of index, term, u8 type and data, all big-endian.
+// raft leaves to its users, see raftfsm/FORMAT.md. Neither raft-boltdb nor bbolt keeps one.
 func sealEntry(e *raft.Log) *raft.Log {
 	sealed := *e
 	sealed.Extensions = binary.BigEndian.AppendUint32([]byte{sumVersion}, entrySum(e))
@@ -33,24 +32,31 @@ func unsealEntry(index uint64, e *raft.Log) error {
 	e.Extensions = nil
 	switch {
 	case e.Index != index:
-		return fmt.Errorf("log index %d: the entry says %d: %w", index, e.Index, errLogDamaged)
+		return fmt.Errorf("the entry says that it is %d: %w", e.Index, errLogDamaged)
 	case len(sum) == 0:
 		return nil
 	case len(sum) != 5 || sum[0] != sumVersion:
-		return fmt.Errorf("log index %d: sum %.32x, wanted 5 bytes of version %d: %w", index, sum, sumVersion, errLogDamaged)
+		return fmt.Errorf("sum %.32x, wanted 5 bytes of version %d: %w", sum, sumVersion, errLogDamaged)
 	}
 	if want, got := binary.BigEndian.Uint32(sum[1:]), entrySum(e); got != want {
-		return fmt.Errorf("log index %d: CRC-32C %08x, stored with %08x: %w", index, got, want, errLogDamaged)
+		return fmt.Errorf("CRC-32C %08x, stored with %08x: %w", got, want, errLogDamaged)
 	}
 	return nil
 }
 
-// readEntry reads an entry of a log that no raft uses.
+// readEntry reads an entry of a store. Errors wrap raft.ErrLogNotFound, or errLogDamaged
+// with what was read in e.
 func readEntry(log raft.LogStore, index uint64, e *raft.Log) error {
-	if err := log.GetLog(index, e); err != nil {
+	*e = raft.Log{}
+	err := log.GetLog(index, e)
+	switch {
+	case err == nil:
+		return unsealEntry(index, e)
+	case errors.Is(err, raft.ErrLogNotFound):
 		return err
 	}
-	return unsealEntry(index, e)
+	*e = raft.Log{}
+	return fmt.Errorf("%v: %w", err, errLogDamaged)
 }
 
 func entrySum(e *raft.Log) uint32 {

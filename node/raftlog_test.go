@@ -12,6 +12,8 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	bolt "go.etcd.io/bbolt"
+
+	"symkeep/internal/catalog"
 )
 
 // TestSealEntry: an entry comes back as it was, every bit that differs is noticed, and
@@ -21,6 +23,9 @@ func TestSealEntry(t *testing.T) {
 	sealed := sealEntry(entry)
 	if entry.Extensions != nil {
 		t.Errorf("sealEntry left %x in the entry that raft goes on with", entry.Extensions)
+	}
+	if got := fmt.Sprintf("%x", sealed.Extensions); got != "0189828da8" {
+		t.Errorf("sum = %s, want that of raftfsm/FORMAT.md, 0189828da8", got)
 	}
 	read := *sealed
 	if err := unsealEntry(77, &read); err != nil || fmt.Sprint(read) != fmt.Sprint(*entry) {
@@ -54,7 +59,7 @@ func TestSealEntry(t *testing.T) {
 	shorter.Data = shorter.Data[:len(shorter.Data)-1]
 	damaged["shorter"] = shorter
 	for name, l := range damaged {
-		if err := unsealEntry(77, &l); !errors.Is(err, errLogDamaged) || !strings.Contains(err.Error(), "log index 77") {
+		if err := unsealEntry(77, &l); !errors.Is(err, errLogDamaged) {
 			t.Errorf("%s: unsealEntry = %v, want errLogDamaged", name, err)
 		}
 	}
@@ -105,8 +110,8 @@ func TestGuardedLog(t *testing.T) {
 		t.Errorf("GetLog of a damaged entry = %v, the node ends with %v, want it to go on where it is alone", err, failed)
 	}
 	alone = false
-	if err := log.GetLog(2, &e); err != nil || !errors.Is(failed, errLogDamaged) || fenced != 1 || !strings.Contains(failed.Error(), "join as a new node") {
-		t.Errorf("GetLog of a damaged entry = %v, the node is cut off %d times and ends with %v; want no panic of raft, and what to do", err, fenced, failed)
+	if err := log.GetLog(2, &e); err != nil || e.Index != 2 || e.Type != raft.LogNoop || !errors.Is(failed, errLogDamaged) || fenced != 1 || !strings.Contains(failed.Error(), "log index 2") || !strings.Contains(failed.Error(), "join as a new node") {
+		t.Errorf("GetLog of a damaged entry = %+v, %v, the node is cut off %d times and ends with %v; want nothing that raft panics on, and what to do", e, err, fenced, failed)
 	}
 }
 
@@ -120,11 +125,18 @@ func TestDamagedLog(t *testing.T) {
 	victim := nodes[2]
 	victim.stay()
 	victim.halt()
-	rotLog(t, victim, []byte("the-key"))
-	victim.start()
-	err := victim.ends(20 * time.Second)
-	if !errors.Is(err, errLogDamaged) || !strings.Contains(err.Error(), "join as a new node") {
-		t.Fatalf("Run of a node with a damaged entry = %v, want errLogDamaged and what to do", err)
+	for name, rot := range map[string]func(entry []byte) []byte{
+		"data":      func(e []byte) []byte { return flipped(e, 8*bytes.Index(e, []byte("the-key"))) },
+		"no entry":  func(e []byte) []byte { return flipped(e, 7) },
+		"cut short": func(e []byte) []byte { return e[:20] },
+	} {
+		mend := rotLog(t, victim, []byte("the-key"), rot)
+		victim.start()
+		err := victim.ends(20 * time.Second)
+		if !errors.Is(err, errLogDamaged) || !strings.Contains(err.Error(), "join as a new node") {
+			t.Fatalf("%s: Run of a node with a damaged entry = %v, want errLogDamaged and what to do", name, err)
+		}
+		mend()
 	}
 	if got := nodes[0].open("the-key", breakpad(91, 100)); got != opened {
 		t.Errorf("opened with the same key afterwards: %s, want %s", got, opened)
@@ -140,32 +152,46 @@ func TestDamagedLogAlone(t *testing.T) {
 	opened := n.open("the-key", breakpad(92, 100))
 	n.stay()
 	n.halt()
-	rotLog(t, n, []byte("the-key"))
+	rotLog(t, n, []byte("the-key"), func(e []byte) []byte { return flipped(e, 8*bytes.Index(e, []byte("the-key"))) })
 	n.start()
-	awaitHealthy(t, n)
+	leaderOf(t, n)
+	var as []catalog.Alarm
+	eventually(t, 10*time.Second, func() bool {
+		as = n.localAlarms()
+		return len(as) == 1 && strings.Contains(as[0].Text, "CRC-32C")
+	}, func() string { return fmt.Sprintf("alarms %+v, want one of the damaged entry", as) })
 	if got := n.open("the-key", breakpad(92, 100)); got != opened {
 		t.Errorf("opened with the same key after damage to the log: %s, want %s", got, opened)
 	}
 }
 
-// rotLog flips a bit of text in the first entry of a halted node's log that has it.
-func rotLog(t *testing.T, n *testNode, text []byte) {
+// rotLog damages the first entry of a halted node's log that has a text. What it returns
+// mends it.
+func rotLog(t *testing.T, n *testNode, text []byte, rot func(entry []byte) []byte) (mend func()) {
 	t.Helper()
-	db, err := bolt.Open(filepath.Join(n.cfg.DataDir, "raft", "raft.db"), 0o600, &bolt.Options{Timeout: time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = db.Update(func(tx *bolt.Tx) error {
-		b := tx.Bucket([]byte("logs"))
-		c := b.Cursor()
-		for k, v := c.First(); k != nil; k, v = c.Next() {
-			if at := bytes.Index(v, text); at >= 0 {
-				return b.Put(bytes.Clone(k), flipped(v, 8*at))
-			}
+	var key, entry []byte
+	put := func(value func() []byte) {
+		db, err := bolt.Open(filepath.Join(n.cfg.DataDir, "raft", "raft.db"), 0o600, &bolt.Options{Timeout: time.Second})
+		if err != nil {
+			t.Fatal(err)
 		}
-		return fmt.Errorf("no entry with %q", text)
-	})
-	if err := errors.Join(err, db.Close()); err != nil {
-		t.Fatal(err)
+		err = db.Update(func(tx *bolt.Tx) error {
+			b := tx.Bucket([]byte("logs"))
+			c := b.Cursor()
+			for k, v := c.First(); k != nil && key == nil; k, v = c.Next() {
+				if bytes.Contains(v, text) {
+					key, entry = bytes.Clone(k), bytes.Clone(v)
+				}
+			}
+			if key == nil {
+				return fmt.Errorf("no entry with %q", text)
+			}
+			return b.Put(key, value())
+		})
+		if err := errors.Join(err, db.Close()); err != nil {
+			t.Fatal(err)
+		}
 	}
+	put(func() []byte { return rot(entry) })
+	return func() { put(func() []byte { return entry }) }
 }

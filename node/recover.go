@@ -150,8 +150,8 @@ func (s *survivor) look() error {
 	s.plan.LastIndex, s.plan.LastTerm = s.plan.Snapshot, s.snapTerm
 	if last > s.plan.Snapshot {
 		var l raft.Log
-		if err := s.store.GetLog(last, &l); err != nil {
-			return fmt.Errorf("raft log index %d: %w", last, err)
+		if err := readEntry(s.store, last, &l); err != nil {
+			return fmt.Errorf("raft log, use another survivor: %w", err)
 		}
 		s.plan.LastIndex, s.plan.LastTerm = last, l.Term
 	}
@@ -198,7 +198,9 @@ func (s *survivor) servers(list []*raft.SnapshotMeta) error {
 	}
 	for i := max(s.first, at+1); i <= s.plan.LastIndex && s.first > 0 && s.plan.LastIndex > s.plan.Snapshot; i++ {
 		var l raft.Log
-		if err := s.store.GetLog(i, &l); err != nil {
+		if err := readEntry(s.store, i, &l); errors.Is(err, errLogDamaged) {
+			continue // it may have been applied: catchUp tells
+		} else if err != nil {
 			return fmt.Errorf("raft log index %d: %w", i, err)
 		}
 		if l.Type == raft.LogConfiguration {
@@ -280,7 +282,7 @@ func (s *survivor) catchUp(ctx context.Context) error {
 		}
 		l := &raft.Log{}
 		if err := readEntry(s.store, next, l); err != nil {
-			return fmt.Errorf("raft log index %d: use another survivor, or restore from a backup: %w", next, err)
+			return fmt.Errorf("raft log index %d: %w", next, err)
 		}
 		if l.Type == raft.LogCommand || l.Type == raft.LogConfiguration {
 			batch = append(batch, l)

@@ -66,10 +66,10 @@ func (n *Node) LeaveCluster(ctx context.Context) error {
 }
 
 // transferLeadership makes another voter the leader, one that is fit to lead if there is
-// any. While that is under way this node vouches for nothing.
+// any and raft can. While that is under way this node vouches for nothing.
 func (n *Node) transferLeadership(ctx context.Context, c *consensus) error {
-	if heir, err := n.fitVoter(ctx, c); err == nil {
-		return n.handTo(c, heir)
+	if heir, err := n.fitVoter(ctx, c); err == nil && n.handTo(c, heir) == nil {
+		return nil
 	}
 	n.handing.Add(1)
 	defer n.handing.Add(-1)

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -13,9 +14,9 @@ import (
 // Disks change what nobody reads, and bbolt keeps no checksum of its pages. A catalog
 // that lost a row while its node was down speaks as if the row had never been, and a
 // leader's word is the cluster's. So a node that was started is unsure of its rows until
-// a majority has been found to have the same ones, some seconds later. Meanwhile it
-// stands for no miss, and as the leader for the result of no command; it lets a voter
-// lead that is sure.
+// a majority has been found to have the same ones, some seconds later. Meanwhile it takes
+// no row for missing by itself, and as the leader it stands for the result of no command
+// that anybody relies on; it lets a voter lead that is sure.
 
 const (
 	unsureEvery = 500 * time.Millisecond
@@ -39,25 +40,45 @@ func (n *Node) witnesses(c *consensus) []catalog.Member {
 	for _, s := range c.raft.GetConfiguration().Configuration().Servers {
 		id := catalog.NodeID(s.ID)
 		if id != n.id.Node && !slices.ContainsFunc(others, func(m catalog.Member) bool { return m.ID == id }) {
-			others = append(others, catalog.Member{ID: id, Name: string(id), PeerAddr: string(s.Address)})
+			others = append(others, catalog.Member{ID: id, PeerAddr: string(s.Address)})
 		}
 	}
 	return others
 }
 
 // unsureError is why this node, which leads, does not answer for the catalog. It wraps
-// catalog.ErrUnavailable, or api.ErrNotLeader.
+// catalog.ErrUnavailable, or api.ErrNotLeader. The only voter answers: nobody else could
+// lead, and those whose catalogs could be compared may have to be let in first.
 func (n *Node) unsureError() error {
 	if !n.unsure.Load() {
 		return nil
 	}
-	if _, err := n.inOffice(); err != nil {
+	c, err := n.inOffice()
+	if err != nil {
 		return err
 	}
-	if time.Since(*n.firstLed.Load()) > unsureLimit {
+	_, sole := soleVoter(c.raft.GetConfiguration().Configuration(), n.id.Node)
+	if sole || time.Since(*n.firstLed.Load()) > unsureLimit {
 		return nil
 	}
 	return fmt.Errorf("the leader %s has not compared its catalog with those of the others since its start: try again in some seconds: %w", n.name, catalog.ErrUnavailable)
+}
+
+// unsureMiss is err, or one that wraps catalog.ErrUnavailable if a row that this node did
+// not find may be one that it lost.
+func (n *Node) unsureMiss(err error) error {
+	if errors.Is(err, catalog.ErrNotFound) && n.unsure.Load() {
+		return fmt.Errorf("%v, but node %s has not compared its catalog with those of the others since its start: ask another node: %w", err, n.name, catalog.ErrUnavailable)
+	}
+	return err
+}
+
+// unsureSnapshot is why no snapshot is made now: raft tries again.
+func (n *Node) unsureSnapshot() error {
+	if n.unsure.Load() && time.Since(n.started) < unsureLimit {
+		return fmt.Errorf("no snapshot yet: node %s has not compared its catalog with those of the others since its start: %w", n.name, catalog.ErrUnavailable)
+	}
+	return nil
 }
 
 // reliedOn reports whether somebody acts on what a leader's catalog makes of a command.

@@ -281,7 +281,7 @@ func anyFit(api.PeerStatus) bool { return true }
 func (n *Node) caughtUp(ctx context.Context, c *consensus, servers []raft.Server, fit func(api.PeerStatus) bool) (ready []raft.Server) {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
-	is := make([]bool, len(servers))
+	ok := make([]bool, len(servers))
 	var asking sync.WaitGroup
 	for i, s := range servers {
 		m, err := n.fsm.Member(catalog.NodeID(s.ID))
@@ -290,12 +290,12 @@ func (n *Node) caughtUp(ctx context.Context, c *consensus, servers []raft.Server
 		}
 		asking.Go(func() {
 			st, err := n.peers.Status(ctx, n.peerAddr(m.ID, m.PeerAddr))
-			is[i] = err == nil && st.ID == m.ID && fit(st) && st.AppliedIndex > 0 && st.AppliedIndex+promotionLag >= c.raft.CommitIndex()
+			ok[i] = err == nil && st.ID == m.ID && fit(st) && st.AppliedIndex > 0 && st.AppliedIndex+promotionLag >= c.raft.CommitIndex()
 		})
 	}
 	asking.Wait()
 	for i, s := range servers {
-		if is[i] {
+		if ok[i] {
 			ready = append(ready, s)
 		}
 	}

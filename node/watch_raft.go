@@ -119,9 +119,9 @@ func conflicting(snaps raft.SnapshotStore, log raft.LogStore) (bool, error) {
 		return false, err
 	}
 	var e raft.Log
-	err = log.GetLog(list[0].Index, &e)
-	if errors.Is(err, raft.ErrLogNotFound) {
-		return false, nil
+	err = readEntry(log, list[0].Index, &e)
+	if errors.Is(err, raft.ErrLogNotFound) || errors.Is(err, errLogDamaged) {
+		return false, nil // raft reads a damaged one, too
 	}
 	return err == nil && e.Term != list[0].Term, err
 }

@@ -40,7 +40,7 @@ type config struct {
 }
 
 // limit is how long a run may take.
-const limit = 10 * time.Minute
+const limit = 15 * time.Minute
 
 // A part measures some lines of the table.
 type part struct {

@@ -16,6 +16,7 @@ const (
 	smallFiles = 64
 	missing    = 1024 // keys that nobody has, asked for in turn
 	few        = 2    // shots in a round, where rates of one and the same server differ much
+	many       = 6    // where they differ by more than is to be told
 )
 
 // A job is one kind of work for several servers.
@@ -55,16 +56,10 @@ func serve(ctx context.Context, cfg config, t *table) error {
 			if rates[i] == nil {
 				rates[i] = map[string][]float64{}
 			}
-			for k := range s.servers { // each round begins with another one
-				srv := s.servers[(k+round)%len(s.servers)]
-				if len(j.paths[srv.name]) == 0 {
-					continue
-				}
-				some, err := s.shoot(ctx, j, srv)
-				if err != nil {
+			for shot := range max(j.shots, 1) {
+				if err := s.shoot(ctx, j, round+shot, rates[i]); err != nil {
 					return fmt.Errorf("%s: %w", j.work, err)
 				}
-				rates[i][srv.name] = append(rates[i][srv.name], some...)
 			}
 		}
 	}
@@ -74,16 +69,20 @@ func serve(ctx context.Context, cfg config, t *table) error {
 	return s.firstTime(ctx, t)
 }
 
-// shoot puts the load of a job on a server, as often as a round has it.
-func (s *stage) shoot(ctx context.Context, j job, srv *server) (rates []float64, err error) {
-	for range max(j.shots, 1) {
+// shoot puts the load of a job on each server in turn, beginning with another one each time.
+func (s *stage) shoot(ctx context.Context, j job, first int, rates map[string][]float64) error {
+	for k := range s.servers {
+		srv := s.servers[(k+first)%len(s.servers)]
+		if len(j.paths[srv.name]) == 0 {
+			continue
+		}
 		rate, err := shoot(ctx, s.cfg.dir, srv, j.load, j.paths[srv.name], s.cfg.shot)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		rates = append(rates, rate)
+		rates[srv.name] = append(rates[srv.name], rate)
 	}
-	return rates, nil
+	return nil
 }
 
 // line sums the rounds of a job up.
@@ -199,7 +198,8 @@ func (s *stage) jobs(ctx context.Context) ([]job, error) {
 	for _, stored := range []struct {
 		name, size string
 		f          *file
-	}{{"mid", "1 MiB", s.mid}, {"big", "50 MiB", s.big}} {
+		shots      int
+	}{{"mid", "1 MiB", s.mid, many}, {"big", "50 MiB", s.big, few}} {
 		if err := s.copy(ctx, stored.f.cabinet(), nil, stored.name+".pd_", ""); err != nil {
 			return nil, err
 		}
@@ -207,10 +207,10 @@ func (s *stage) jobs(ctx context.Context) ([]job, error) {
 			return nil, err
 		}
 		jobs = append(jobs,
-			job{work: "hit, " + stored.size + " cabinet (.pd_), 4 connections", load: load{conns: 4}, shots: few,
+			job{work: "hit, " + stored.size + " cabinet (.pd_), 4 connections", load: load{conns: 4}, shots: stored.shots,
 				paths:   map[string][]string{"symkeep": {stored.f.cabinet()}, "nginx": {"/" + stored.name + ".pd_"}},
 				targets: map[string]float64{"nginx": 0.95}},
-			job{work: "hit, " + stored.size + " gzip, 4 connections", load: load{conns: 4, gzip: true}, shots: few,
+			job{work: "hit, " + stored.size + " gzip, 4 connections", load: load{conns: 4, gzip: true}, shots: stored.shots,
 				paths:   map[string][]string{"symkeep": same(stored.f), "nginx": {"/" + stored.name + ".gz"}},
 				targets: map[string]float64{"nginx": 0.95}})
 	}

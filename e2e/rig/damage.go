@@ -173,7 +173,9 @@ func usedSpans(path string) (spans []span, err error) {
 					return err
 				}
 			}
-			id += p.OverflowCount + 1
+			if id++; p.Type != "free" { // what a free one says is of its former use
+				id += p.OverflowCount
+			}
 		}
 	})
 	if err = errors.Join(err, db.Close()); err == nil && len(spans) == 0 {

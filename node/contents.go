@@ -89,7 +89,7 @@ func (c *contentsCheck) done() {
 // without it.
 func (n *Node) rotten(ctx context.Context, err error) (ends bool) {
 	if len(n.witnesses(n.consensus())) < 2 {
-		n.notice(catalog.AlarmDiverged, fmt.Sprintf("%v; too few members are left to go on without this node: keep a copy of its data directory, and restore from a backup", err))
+		n.noticeNeeded(err)
 		return false
 	}
 	n.stopDiverged(ctx, err.Error())
@@ -107,8 +107,14 @@ func (n *Node) goOnDamaged(err error) bool {
 	if max(servers, n.fsm.MemberCount()) >= 3 {
 		return false
 	}
-	n.notice(catalog.AlarmDiverged, fmt.Sprintf("%v; too few members are left to go on without this node: keep a copy of its data directory, and restore from a backup", err))
+	n.noticeNeeded(err)
 	return true
+}
+
+// noticeNeeded raises the alarm of damage that would end this node if others could go on
+// without it.
+func (n *Node) noticeNeeded(err error) {
+	n.notice(catalog.AlarmDiverged, fmt.Sprintf("%v; too few members are left to go on without this node: keep a copy of its data directory, and restore from a backup", err))
 }
 
 // contentHashes returns the digests of this node's catalog, newest first.

@@ -90,13 +90,7 @@ func TestUnsureLeader(t *testing.T) {
 				n.halt()
 			}
 			one, third, victim := nodes[0], nodes[1], nodes[2]
-			damage(t, victim, bucket, func(b *bolt.Bucket) error {
-				k := []byte(key(third))
-				if b.Get(k) == nil {
-					return fmt.Errorf("no row %q", k)
-				}
-				return b.Delete(k)
-			})
+			loseRow(t, victim, bucket, []byte(key(third)))
 			one.start()
 			victim.start()
 			refuse(t, victim, one, api.OpenRequest{IdempotencyKey: "the-key", Product: "app", Version: "1"})
@@ -167,7 +161,7 @@ func TestUnsureHandsOver(t *testing.T) {
 		n.stay()
 		n.halt()
 	}
-	damage(t, again, "idempotency", func(b *bolt.Bucket) error { return b.Delete([]byte("the-key")) }) // no comparison of two makes it sure
+	loseRow(t, again, "idempotency", []byte("the-key")) // no comparison of two makes it sure
 	again.start()
 	eventually(t, 30*time.Second, func() bool {
 		id, addr := raft.ServerID(again.id.Node), raft.ServerAddress(again.peerAdvertised)
@@ -185,7 +179,7 @@ func TestUnsureHandsOver(t *testing.T) {
 // flipVisible flips a bit of the row that makes a package visible, of a halted node.
 func flipVisible(t *testing.T, n *testNode) {
 	t.Helper()
-	damage(t, n, "visible", func(b *bolt.Bucket) error {
+	changeBucket(t, n.catalogFile(), "visible", func(b *bolt.Bucket) error {
 		k, v := b.Cursor().First()
 		if len(v) != 16 {
 			return fmt.Errorf("visible row %q = %q", k, v)
@@ -196,10 +190,23 @@ func flipVisible(t *testing.T, n *testNode) {
 	})
 }
 
-// damage changes a bucket of a halted node's catalog.
-func damage(t *testing.T, n *testNode, bucket string, change func(*bolt.Bucket) error) {
+// loseRow takes a row out of a halted node's catalog.
+func loseRow(t *testing.T, n *testNode, bucket string, key []byte) {
 	t.Helper()
-	db, err := bolt.Open(filepath.Join(n.cfg.DataDir, "fsm.db"), 0o600, &bolt.Options{Timeout: time.Second})
+	changeBucket(t, n.catalogFile(), bucket, func(b *bolt.Bucket) error {
+		if b.Get(key) == nil {
+			return fmt.Errorf("bucket %s has no row %q", bucket, key)
+		}
+		return b.Delete(key)
+	})
+}
+
+func (n *testNode) catalogFile() string { return filepath.Join(n.cfg.DataDir, "fsm.db") }
+
+// changeBucket changes a bucket of a bbolt file that nobody has open.
+func changeBucket(t *testing.T, path, bucket string, change func(*bolt.Bucket) error) {
+	t.Helper()
+	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

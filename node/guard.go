@@ -211,8 +211,8 @@ func (g *diskGuard) end() {
 }
 
 // Snapshot refuses while the catalog may have lost rows: copies of it would bear witness
-// to each other. It refuses once entries were left unapplied. Raft counts those as applied and
-// would put their index on a snapshot without them; from that a restarted node would
+// to each other. It refuses once entries were left unapplied: raft counts those as applied
+// and would put their index on a snapshot without them; from that a restarted node would
 // go on behind them, with another catalog than everybody else's.
 func (f guardedFSM) Snapshot() (raft.FSMSnapshot, error) {
 	if err := f.guard.failed(); err != nil {

@@ -75,18 +75,12 @@ func TestGuardedDamage(t *testing.T) {
 // growMeta gives the bucket that every command writes to branch pages.
 func growMeta(t *testing.T, path string) {
 	t.Helper()
-	db, err := bolt.Open(path, 0o600, nil)
-	if err == nil {
-		err = db.Update(func(tx *bolt.Tx) (err error) {
-			for i := uint32(0); i < 10_000 && err == nil; i++ {
-				err = tx.Bucket([]byte("meta")).Put(binary.BigEndian.AppendUint32(nil, i), make([]byte, 100))
-			}
-			return err
-		})
-	}
-	if err := errors.Join(err, db.Close()); err != nil {
-		t.Fatal(err)
-	}
+	changeBucket(t, path, "meta", func(b *bolt.Bucket) (err error) {
+		for i := uint32(0); i < 10_000 && err == nil; i++ {
+			err = b.Put(binary.BigEndian.AppendUint32(nil, i), make([]byte, 100))
+		}
+		return err
+	})
 }
 
 // flipPageIDs sets a high bit in each page number of each branch page, under whoever has

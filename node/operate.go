@@ -115,13 +115,18 @@ func (n *Node) HandOver(ctx context.Context, to catalog.NodeID) error {
 	return n.handTo(c, heir)
 }
 
-// handTo hands leadership to a voter. While that is under way this node vouches for
-// nothing.
+// handTo hands leadership to a voter.
 func (n *Node) handTo(c *consensus, heir raft.Server) error {
 	n.log.Info("handing over leadership", "node", n.name, "peer", string(heir.ID))
+	return n.hand(func() raft.Future { return c.raft.LeadershipTransferToServer(heir.ID, heir.Address) })
+}
+
+// hand waits for a transfer of leadership. While that is under way this node vouches for
+// nothing.
+func (n *Node) hand(transfer func() raft.Future) error {
 	n.handing.Add(1)
 	defer n.handing.Add(-1)
-	if err := c.raft.LeadershipTransferToServer(heir.ID, heir.Address).Error(); err != nil {
+	if err := transfer().Error(); err != nil {
 		return fmt.Errorf("hand over leadership: %v: %w", err, catalog.ErrUnavailable)
 	}
 	return nil

@@ -171,12 +171,7 @@ func rotLog(t *testing.T, n *testNode, text []byte, rot func(entry []byte) []byt
 	t.Helper()
 	var key, entry []byte
 	put := func(value func() []byte) {
-		db, err := bolt.Open(filepath.Join(n.cfg.DataDir, "raft", "raft.db"), 0o600, &bolt.Options{Timeout: time.Second})
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = db.Update(func(tx *bolt.Tx) error {
-			b := tx.Bucket([]byte("logs"))
+		changeBucket(t, filepath.Join(n.cfg.DataDir, "raft", "raft.db"), "logs", func(b *bolt.Bucket) error {
 			c := b.Cursor()
 			for k, v := c.First(); k != nil && key == nil; k, v = c.Next() {
 				if bytes.Contains(v, text) {
@@ -188,9 +183,6 @@ func rotLog(t *testing.T, n *testNode, text []byte, rot func(entry []byte) []byt
 			}
 			return b.Put(key, value())
 		})
-		if err := errors.Join(err, db.Close()); err != nil {
-			t.Fatal(err)
-		}
 	}
 	put(func() []byte { return rot(entry) })
 	return func() { put(func() []byte { return entry }) }

@@ -151,7 +151,7 @@ func (s *survivor) look() error {
 	if last > s.plan.Snapshot {
 		var l raft.Log
 		if err := readEntry(s.store, last, &l); err != nil {
-			return fmt.Errorf("raft log, use another survivor: %w", err)
+			return fmt.Errorf("raft log index %d, use another survivor: %w", last, err)
 		}
 		s.plan.LastIndex, s.plan.LastTerm = last, l.Term
 	}

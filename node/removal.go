@@ -66,17 +66,12 @@ func (n *Node) LeaveCluster(ctx context.Context) error {
 }
 
 // transferLeadership makes another voter the leader, one that is fit to lead if there is
-// any and raft can. While that is under way this node vouches for nothing.
+// any and raft can.
 func (n *Node) transferLeadership(ctx context.Context, c *consensus) error {
 	if heir, err := n.fitVoter(ctx, c); err == nil && n.handTo(c, heir) == nil {
 		return nil
 	}
-	n.handing.Add(1)
-	defer n.handing.Add(-1)
-	if err := c.raft.LeadershipTransfer().Error(); err != nil {
-		return fmt.Errorf("hand over leadership: %v: %w", err, catalog.ErrUnavailable)
-	}
-	return nil
+	return n.hand(c.raft.LeadershipTransfer)
 }
 
 // depart has the leader remove a member, whichever node leads: one that is to be

@@ -25,6 +25,8 @@ const (
 	heirAgain   = 10 * time.Second // after a hand-over that failed
 )
 
+const notCompared = "has not compared its catalog with those of the others since its start"
+
 // beginUnsure decides whether a start leaves doubts. In a cluster of less than three
 // members nobody could tell who is right. The caller has not told anybody of c yet.
 func (n *Node) beginUnsure(c *consensus) {
@@ -61,14 +63,14 @@ func (n *Node) unsureError() error {
 	if sole || time.Since(*n.firstLed.Load()) > unsureLimit {
 		return nil
 	}
-	return fmt.Errorf("the leader %s has not compared its catalog with those of the others since its start: try again in some seconds: %w", n.name, catalog.ErrUnavailable)
+	return fmt.Errorf("the leader %s "+notCompared+": try again in some seconds: %w", n.name, catalog.ErrUnavailable)
 }
 
 // unsureMiss is err, or one that wraps catalog.ErrUnavailable if a row that this node did
 // not find may be one that it lost.
 func (n *Node) unsureMiss(err error) error {
 	if errors.Is(err, catalog.ErrNotFound) && n.unsure.Load() {
-		return fmt.Errorf("%v, but node %s has not compared its catalog with those of the others since its start: ask another node: %w", err, n.name, catalog.ErrUnavailable)
+		return fmt.Errorf("%v, but node %s "+notCompared+": ask another node: %w", err, n.name, catalog.ErrUnavailable)
 	}
 	return err
 }
@@ -76,7 +78,7 @@ func (n *Node) unsureMiss(err error) error {
 // unsureSnapshot is why no snapshot is made now: raft tries again.
 func (n *Node) unsureSnapshot() error {
 	if n.unsure.Load() && time.Since(n.started) < unsureLimit {
-		return fmt.Errorf("no snapshot yet: node %s has not compared its catalog with those of the others since its start: %w", n.name, catalog.ErrUnavailable)
+		return fmt.Errorf("no snapshot yet: node %s "+notCompared+": %w", n.name, catalog.ErrUnavailable)
 	}
 	return nil
 }

@@ -251,26 +251,14 @@ func testDiverged(t *testing.T, nodes []*testNode) {
 	victim := others[0]
 	victim.stay()
 	victim.halt()
-	db, err := bolt.Open(filepath.Join(victim.cfg.DataDir, "fsm.db"), 0o600, &bolt.Options{Timeout: time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
 	d := f.digest()
-	err = db.Update(func(tx *bolt.Tx) error {
-		if b := tx.Bucket([]byte("blobs")); b.Get(d[:]) == nil {
-			return errors.New("the catalog has no row of the blob")
-		}
-		return tx.Bucket([]byte("blobs")).Delete(d[:])
-	})
-	if err := errors.Join(err, db.Close()); err != nil {
-		t.Fatal(err)
-	}
+	loseRow(t, victim, "blobs", d[:])
 	victim.start()
 	awaitHealthy(t, nodes...)
 	leader, others := leaderOf(t, nodes...)
 	leader.open("lists it again", f) // which blobs lack copies is part of the result
 	leader.tick(raftfsm.HashStep)
-	err = victim.ends(30 * time.Second)
+	err := victim.ends(30 * time.Second)
 	if !errors.Is(err, catalog.ErrConflict) || !strings.Contains(err.Error(), "2 of 3 members") {
 		t.Fatalf("Run of a node whose catalog diverged = %v, want it contradicted by 2 of 3 members", err)
 	}

@@ -246,8 +246,8 @@ func (n *Node) ReadIndex(context.Context) (uint64, error) {
 // after a standstill, and while leadership is handed over, which another node may
 // have taken before the quorum notices.
 func (n *Node) vouches() error {
-	if n.handing.Load() > 0 {
-		return fmt.Errorf("node %s: leadership is being handed over: %w", n.name, api.ErrNotLeader)
+	if err := n.staying(); err != nil {
+		return err
 	}
 	if !n.pulse.steady() {
 		return fmt.Errorf("node %s: stood still a moment ago: %w", n.name, api.ErrNotLeader)

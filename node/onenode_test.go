@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"symkeep/internal/api"
 	"symkeep/internal/catalog"
 	"symkeep/raftfsm"
@@ -48,6 +50,7 @@ func TestOneNode(t *testing.T) {
 		{"archive refused", testArchiveRefused},
 		{"stuck", testStuck},
 		{"refused", testRefused},
+		{"handing over", testHanding},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			in := *n
@@ -371,6 +374,30 @@ func testRefused(t *testing.T, n *testNode) {
 	}
 	if !strings.Contains(n.log.String(), "not today") {
 		t.Error("the log does not show what the validator said")
+	}
+}
+
+// testHanding: while leadership is handed over the log grows by nothing, since raft
+// looks at a hand-over between two writes only.
+func testHanding(t *testing.T, n *testNode) {
+	c, cmd := n.consensus(), raftfsm.CheckContents{}
+	propose := func() error {
+		b, err := raftfsm.Encode(cmd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = n.proposeOnce(t.Context(), cmd, b)
+		return err
+	}
+	err := n.hand(func() raft.Future {
+		wantError(t, "a command during the hand-over", propose(), api.ErrNotLeader)
+		return c.raft.VerifyLeader()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := propose(); err != nil {
+		t.Errorf("a command after the hand-over = %v, want nil", err)
 	}
 }
 

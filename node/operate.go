@@ -121,8 +121,16 @@ func (n *Node) handTo(c *consensus, heir raft.Server) error {
 	return n.hand(func() raft.Future { return c.raft.LeadershipTransferToServer(heir.ID, heir.Address) })
 }
 
+// staying is an error while leadership is handed over.
+func (n *Node) staying() error {
+	if n.handing.Load() > 0 {
+		return fmt.Errorf("node %s: leadership is being handed over: %w", n.name, api.ErrNotLeader)
+	}
+	return nil
+}
+
 // hand waits for a transfer of leadership. While that is under way this node vouches for
-// nothing.
+// nothing and takes no commands.
 func (n *Node) hand(transfer func() raft.Future) error {
 	n.handing.Add(1)
 	defer n.handing.Add(-1)

@@ -104,8 +104,13 @@ var (
 	errNoLeader  = fmt.Errorf("no leader is known: a majority of the voters must be up, `symkeep cluster check` says which are: %w", catalog.ErrUnavailable)
 )
 
-// proposeHere appends to the log of this node, which must lead.
+// proposeHere appends to the log of this node, which must lead. While leadership is
+// handed over it appends nothing: raft comes to the hand-over between two writes of its
+// log, and with a disk that takes seconds for one each command more would delay it.
 func (n *Node) proposeHere(c *consensus, b []byte) (raftfsm.Result, error) {
+	if err := n.staying(); err != nil {
+		return raftfsm.Result{}, err
+	}
 	f := c.raft.Apply(b, 5*time.Second)
 	n.transfer.note(f.Error())
 	switch err := f.Error(); {

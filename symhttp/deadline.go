@@ -82,7 +82,7 @@ func (c *patientConn) Read(p []byte) (int, error) {
 		c.in = c.in[n:]
 		return n, nil
 	}
-	if c.between && c.streak >= loopAfter && c.loops.enter(c.Conn) {
+	if c.between && c.streak >= loopAfter && c.loops.enter(c.Conn, false) {
 		c.looped = true
 		return 0, io.EOF
 	}
@@ -141,7 +141,8 @@ func (d *deadline) sweep(now time.Time, hand func(time.Time) error) {
 
 // ReadFrom implements io.ReaderFrom: a TCP connection uses sendfile.
 func (c *patientConn) ReadFrom(r io.Reader) (int64, error) {
-	n, err := sendCached(c.Conn, r)
+	n, atOnce, err := sendCached(c.Conn, r)
+	c.swift = c.swift && atOnce
 	if err != nil {
 		return n, err
 	}

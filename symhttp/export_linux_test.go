@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"net"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Looped returns how many connections are in loops.
@@ -34,12 +36,48 @@ func (s *Server) LoopAnswer(in []byte) (out []byte, used int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	head, _ := cutHead(in)
-	r, body := l.answer(head)
-	if r == nil {
+	r, a := l.answer(head)
+	if a == nil {
 		return nil, 0
 	}
+	p, err := a.part()
+	if err != nil {
+		return nil, 0
+	}
+	defer p.give()
 	l.dress(r, time.Now())
-	return append(bytes.Clone(l.head), body...), len(head)
+	out = append(bytes.Clone(l.head), a.lead...)
+	if p.file != nil {
+		b := make([]byte, p.n)
+		if _, err := p.file.ReadAt(b, p.off); err != nil {
+			panic(err)
+		}
+		out = append(out, b...)
+	}
+	return out, len(head)
+}
+
+// HoldLoops has all loops stand still during f, which may have them visit their connections;
+// visit returns how many of those have a file coming to them.
+func (s *Server) HoldLoops(f func(visit func() (queued int))) {
+	loops := s.conns.loops.all
+	for _, l := range loops {
+		l.mu.Lock()
+	}
+	f(func() (queued int) {
+		var events [64]unix.EpollEvent
+		for _, l := range loops {
+			l.visit(events[:pollNow(l.poll, events[:])], time.Now())
+			queued += len(l.queue)
+		}
+		return queued
+	})
+	for _, l := range loops {
+		l.mu.Unlock()
+		for more := true; more; { // it may be asleep
+			_, more = l.serve(nil, time.Now())
+		}
+	}
 }
 
 // ServeConn has fasthttp serve one connection.

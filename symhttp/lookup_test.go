@@ -29,6 +29,7 @@ const (
 	buildID  = "591417c7acad88dbe79d6bc7df4730edba6daf72"
 	exePath  = "/buildid/" + buildID + "/executable"
 	dbgPath  = "/buildid/" + buildID + "/debuginfo"
+	dbgCab   = "/_.debug/elf-buildid-sym-" + buildID + "/_.debu_"
 	elfStore = "/app/elf-buildid-" + buildID + "/app"
 )
 

@@ -2,7 +2,7 @@ package symhttp
 
 import (
 	"bytes"
-	"net"
+	"io"
 	"net/http"
 
 	"github.com/valyala/fasthttp"
@@ -14,18 +14,40 @@ const loopAfter = 4
 
 // An unfinished is what a connection leaves a loop with.
 type unfinished struct {
-	in  []byte // read and not answered
-	out []byte // of an answer, not written
+	in   []byte   // read and not answered
+	out  []byte   // of an answer, not written
+	part filePart // of the same answer, after that
 }
 
+// left returns how many bytes of an answer are to be written.
+func (u *unfinished) left() int64 { return int64(len(u.out)) + u.part.n }
+
 // finish writes what is left of an answer. What cannot be written whole ends in a RST.
-func (u *unfinished) finish(conn net.Conn) error {
-	if len(u.out) == 0 {
+func (u *unfinished) finish(c *patientConn) error {
+	err := u.write(c)
+	u.out = nil
+	u.part.give()
+	if err != nil {
+		abort(c.Conn)
+	}
+	return err
+}
+
+func (u *unfinished) write(c *patientConn) error {
+	if len(u.out) > 0 {
+		if _, err := c.Conn.Write(u.out); err != nil {
+			return err
+		}
+	}
+	if u.part.file == nil {
 		return nil
 	}
-	_, err := conn.Write(u.out)
-	if u.out = nil; err != nil {
-		abort(conn)
+	if _, err := u.part.file.Seek(u.part.off, io.SeekStart); err != nil {
+		return err
+	}
+	n, err := c.ReadFrom(io.LimitReader(u.part.file, u.part.n))
+	if err == nil && n < u.part.n {
+		err = errShortBody
 	}
 	return err
 }
@@ -73,7 +95,7 @@ type reply struct {
 const noDate = "Thu, 01 Jan 1970 00:00:00 GMT"
 
 // reply makes the reply to a simple request. It is nil if somebody has to be waited for, or
-// a file to be sent.
+// a large file to be sent.
 func (d *debuggers) reply(rc *fasthttp.RequestCtx) *reply {
 	s := d.known(rc)
 	if s == nil {
@@ -88,7 +110,7 @@ func (d *debuggers) reply(rc *fasthttp.RequestCtx) *reply {
 	} else {
 		r.id = wanted(rc, s.lookup, s.candidate)
 		a := d.store.shelf.get(r.id)
-		if a == nil || a.files != nil {
+		if a == nil || !a.forLoop() {
 			return nil
 		}
 		r.etag, r.size, result = a.etag, a.size, statusOf(http.StatusOK)
@@ -104,17 +126,20 @@ func (d *debuggers) reply(rc *fasthttp.RequestCtx) *reply {
 	return r
 }
 
-// body returns what follows the head of a reply, if that is still right.
-func (d *debuggers) body(r *reply) (body []byte, ok bool) {
+// nothing is what a miss is answered with.
+var nothing = &answer{}
+
+// body returns what follows the head of a reply, nil if that is not right any more.
+func (d *debuggers) body(r *reply) *answer {
 	if !d.holds(r.version, r.missing) {
-		return nil, false
+		return nil
 	}
 	if r.missing {
-		return nil, true
+		return nothing
 	}
 	a := d.store.shelf.get(r.id)
-	if a == nil || a.files != nil || a.size != r.size || a.etag != r.etag {
-		return nil, false // the same file can be packed in another way
+	if a == nil || a.size != r.size || a.etag != r.etag {
+		return nil // the same file can be packed in another way
 	}
-	return a.lead, true
+	return a
 }

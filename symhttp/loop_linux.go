@@ -18,8 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// loops answer requests from memory. A connection whose requests were answered from there
-// goes to one of them, where it needs neither a goroutine nor a buffer: putting one to
+// loops answer requests from memory, the page cache included. A connection whose requests
+// were answered from there goes to one of them, where it needs neither a goroutine nor a buffer: putting one to
 // sleep and waking it for each request takes longer than such an answer. A loop learns
 // from the kernel which of its connections have sent something (epoll(7)) and goes through
 // them. A request that it cannot answer at once leaves it, with its connection, and goes
@@ -87,7 +87,7 @@ func allowed() (cpus []int) {
 
 // enter gives a connection, between two requests, to a loop, which has a descriptor of its
 // own for it from then on. It reports false if no loop takes it.
-func (ls *loops) enter(conn net.Conn) bool {
+func (ls *loops) enter(conn net.Conn, narrow bool) bool {
 	t, ok := conn.(*net.TCPConn)
 	if ls == nil || !ok {
 		return false
@@ -101,7 +101,7 @@ func (ls *loops) enter(conn net.Conn) bool {
 	if err != nil || failed != nil {
 		return false
 	}
-	if ls.home(fd, nil).take(fd) {
+	if ls.home(fd, nil).take(fd, narrow) {
 		return true
 	}
 	unix.Close(fd)
@@ -186,6 +186,13 @@ func pin(cpu int) {
 	}
 }
 
+// A looped is a connection in a loop.
+type looped struct {
+	heard   time.Duration // when it last sent something, after loop.begun; 0: there is no connection
+	narrow  bool          // it had no room for a file: it gets none here
+	pending []byte        // what it sent from a request for a file on, whose turn has not come; nil: nothing
+}
+
 // A loop is an epoll instance and its connections, which nobody else reads or writes.
 type loop struct {
 	d     *debuggers
@@ -197,8 +204,9 @@ type loop struct {
 	held atomic.Int32 // connections
 
 	mu      sync.Mutex
-	heard   []time.Duration // when each descriptor's connection was last heard of, after begun; 0: there is none
-	visits  int             // so far
+	conns   []looped // by descriptor
+	queue   []int    // descriptors of those with something pending
+	visits  int      // so far
 	closed  bool
 	rc      fasthttp.RequestCtx
 	uri     fasthttp.URI
@@ -238,21 +246,21 @@ func (l *loop) free() {
 }
 
 // take makes a connection one of the loop.
-func (l *loop) take(fd int) bool {
+func (l *loop) take(fd int, narrow bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.add(fd, time.Now())
+	return l.add(fd, narrow, time.Now())
 }
 
 // add is take. l.mu is held.
-func (l *loop) add(fd int, now time.Time) bool {
+func (l *loop) add(fd int, narrow bool, now time.Time) bool {
 	if l.closed || l.watch(unix.EPOLL_CTL_ADD, fd) != nil {
 		return false
 	}
-	for len(l.heard) <= fd {
-		l.heard = append(l.heard, 0)
+	for len(l.conns) <= fd {
+		l.conns = append(l.conns, looped{})
 	}
-	l.heard[fd] = now.Sub(l.begun)
+	l.conns[fd] = looped{heard: now.Sub(l.begun), narrow: narrow}
 	l.held.Add(1)
 	return true
 }
@@ -267,8 +275,8 @@ func (l *loop) sweep(now time.Time) {
 		return
 	}
 	defer l.mu.Unlock()
-	for fd, heard := range l.heard {
-		if heard > 0 && now.Sub(l.begun)-heard > l.d.cfg.IdleTimeout {
+	for fd, c := range l.conns {
+		if c.heard > 0 && now.Sub(l.begun)-c.heard > l.d.cfg.IdleTimeout {
 			l.drop(fd)
 		}
 	}
@@ -286,8 +294,11 @@ func (l *loop) close() {
 	for n := pollNow(l.poll, events[:]); n > 0; n = pollNow(l.poll, events[:]) {
 		l.visit(events[:n], time.Now())
 	}
-	for fd, heard := range l.heard {
-		if heard > 0 {
+	for fd, c := range l.conns {
+		switch {
+		case c.pending != nil:
+			l.leave(fd, unfinished{in: c.pending})
+		case c.heard > 0:
 			l.drop(fd)
 		}
 	}
@@ -296,7 +307,10 @@ func (l *loop) close() {
 
 // forget lets go of a connection, not of its descriptor. l.mu is held.
 func (l *loop) forget(fd int) {
-	l.heard[fd] = 0
+	if l.conns[fd].pending != nil {
+		l.queue = slices.DeleteFunc(l.queue, func(queued int) bool { return queued == fd })
+	}
+	l.conns[fd] = looped{}
 	l.held.Add(-1)
 	_ = l.watch(unix.EPOLL_CTL_DEL, fd) // closing it does not: fasthttp may have another one still
 }
@@ -318,14 +332,15 @@ func (l *loop) leave(fd int, u unfinished) {
 	}
 	f.Close()
 	if err != nil {
+		u.part.give()
 		l.d.conns.release()
 		return
 	}
 	u.in = bytes.Clone(u.in)
 	p := newPatientConn(conn, l.ls)
 	p.unfinished = u
-	if len(u.out) > 0 {
-		p.SetWriteDeadline(time.Now().Add(l.d.cfg.WriteTimeout))
+	if n := u.left(); n > 0 {
+		p.SetWriteDeadline(time.Now().Add(l.d.cfg.WriteTimeout + l.d.cfg.sending(n)))
 	}
 	l.d.conns.add(p)
 	l.ls.left.Go(func() { l.ls.serve(l.d.Server, p) })
@@ -334,26 +349,28 @@ func (l *loop) leave(fd int, u unfinished) {
 // serve finishes an answer, then has fasthttp go on from what was read. A connection of
 // which nothing was goes back to a loop.
 func (ls *loops) serve(s *Server, p *patientConn) {
-	err := p.finish(p.Conn)
+	narrow := p.part.n > 0
+	err := p.finish(p)
 	if err == nil && len(p.in) > 0 {
 		_ = s.http.ServeConn(p) // about this connection alone; it is closed
 		return
 	}
-	p.looped = err == nil && ls.enter(p.Conn)
+	p.looped = err == nil && ls.enter(p.Conn, narrow)
 	p.Conn.Close()
 	s.conns.changed(p, fasthttp.StateClosed)
 }
 
-// kindness is how long a loop goes on while others wait for its processor.
-const kindness = time.Millisecond
+// kindness is how long a loop goes on while others wait for its processor. To let them have
+// it takes some 20 us, as the loop has a thread to itself.
+const kindness = 4 * time.Millisecond
 
 // run answers until close.
 func (l *loop) run() {
 	events := make([]unix.EpollEvent, 64)
 	rested := time.Now()
-	for open := true; open; {
+	for open, more := true, false; open; {
 		n := pollNow(l.poll, events)
-		waits := n == 0
+		waits := n == 0 && !more
 		if waits { // a client that asks again at once wakes it on the processor that both are on
 			n, _ = unix.EpollWait(l.poll, events, -1) // none if there was a signal
 		}
@@ -364,18 +381,26 @@ func (l *loop) run() {
 			runtime.Gosched()
 			rested = now
 		}
-		open = l.serve(events[:max(n, 0)], now)
+		open, more = l.serve(events[:max(n, 0)], now)
 	}
 }
 
-// serve reports whether the loop is open still.
-func (l *loop) serve(events []unix.EpollEvent, now time.Time) bool {
+// serve visits connections, then sends one file. It reports whether the loop is open still,
+// and whether more files are to be sent.
+func (l *loop) serve(events []unix.EpollEvent, now time.Time) (open, more bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.closed {
-		l.visit(events, now)
+	if l.closed {
+		return false, false
 	}
-	return !l.closed
+	l.visit(events, now)
+	if len(l.queue) > 0 {
+		fd := l.queue[0]
+		c := l.conns[fd]
+		l.queue, l.conns[fd].pending = l.queue[1:], nil
+		l.answerAll(fd, c.pending, l.begun.Add(c.heard), true)
+	}
+	return true, len(l.queue) > 0
 }
 
 // settleEach is after how many visits one connection is looked at for where it belongs: a
@@ -386,16 +411,16 @@ const settleEach = 61
 func (l *loop) visit(events []unix.EpollEvent, now time.Time) {
 	for _, e := range events {
 		fd := int(e.Fd)
-		if l.heard[fd] == 0 { // dropped in the meantime
+		if l.conns[fd].heard == 0 || l.conns[fd].pending != nil { // dropped in the meantime, or its turn comes
 			continue
 		}
-		l.heard[fd] = now.Sub(l.begun)
+		l.conns[fd].heard = now.Sub(l.begun)
 		to := l
 		if l.visits++; l.visits%settleEach == 0 {
 			to = l.ls.home(fd, l) // before an answer: what that causes comes in here
 		}
 		l.read(fd, now)
-		if to != l && l.heard[fd] > 0 {
+		if c := l.conns[fd]; to != l && c.heard > 0 && c.pending == nil {
 			l.give(fd, to, now)
 		}
 	}
@@ -408,7 +433,7 @@ func (l *loop) give(fd int, to *loop, now time.Time) {
 		return
 	}
 	defer to.mu.Unlock()
-	if to.add(fd, now) { // both watch it for a moment, in which neither can look at it
+	if to.add(fd, l.conns[fd].narrow, now) { // both watch it for a moment, in which neither can look at it
 		l.forget(fd)
 	}
 }
@@ -423,27 +448,74 @@ func (l *loop) read(fd int, now time.Time) {
 		l.drop(fd)
 		return
 	}
-	for in := l.in[:n]; len(in) > 0; {
+	l.answerAll(fd, l.in[:n], now, false)
+}
+
+// answerAll answers what a connection has sent, up to a request for a file: files are sent
+// one at a time, between visits, so that nobody who asks for less waits for more than one.
+// first says that the turn of the first request has come. l.mu is held.
+func (l *loop) answerAll(fd int, in []byte, heard time.Time, first bool) {
+	for ; len(in) > 0; first = false {
 		head, rest := cutHead(in)
-		r, body := l.answer(head)
-		if r == nil {
+		r, a := l.answer(head)
+		if a != nil && a.files != nil && !first && !l.conns[fd].narrow {
+			l.conns[fd].pending = bytes.Clone(in)
+			l.queue = append(l.queue, fd)
+			return
+		}
+		part, ok := l.part(fd, a)
+		if !ok {
 			l.leave(fd, unfinished{in: in})
 			return
 		}
-		l.d.metrics.sent(int64(len(body)))
-		r.count.add(now)
-		l.dress(r, now)
-		in = rest
-		sent, err := sendNow(fd, l.head, body)
-		switch {
-		case err != nil && err != unix.EAGAIN && err != unix.EINTR:
-			l.drop(fd)
-			return
-		case sent < len(l.head)+len(body):
-			l.leave(fd, unfinished{in: in, out: append(bytes.Clone(l.head), body...)[sent:]})
+		l.d.metrics.sent(r.size)
+		r.count.add(heard)
+		l.dress(r, heard)
+		if in = rest; !l.send(fd, unfinished{in, a.lead, part}) {
 			return
 		}
 	}
+}
+
+// part returns what a file gives of an answer, nothing if it has none. ok is false where
+// there is no answer, or somebody has to wait for the disk or for the connection.
+func (l *loop) part(fd int, a *answer) (p filePart, ok bool) {
+	if a == nil || a.files != nil && l.conns[fd].narrow {
+		return filePart{}, false
+	}
+	p, err := a.part()
+	if err != nil || p.file != nil && !inPageCache(int(p.file.Fd()), p.off, p.n) {
+		p.give()
+		return filePart{}, false
+	}
+	return p, true
+}
+
+// send sends l.head and what is to follow it. It reports whether all was sent, and the
+// connection is still one of the loop. l.mu is held.
+func (l *loop) send(fd int, u unfinished) bool {
+	sent, err := sendNow(fd, l.head, u.out, u.part.n > 0)
+	switch {
+	case err != nil && err != unix.EAGAIN && err != unix.EINTR:
+		u.part.give()
+		l.drop(fd)
+		return false
+	case sent < len(l.head)+len(u.out):
+		u.out = append(bytes.Clone(l.head), u.out...)[sent:]
+		l.leave(fd, u)
+		return false
+	}
+	u.out = nil
+	for u.part.n > 0 {
+		k, err := sendFileNow(fd, int(u.part.file.Fd()), &u.part.off, u.part.n)
+		u.part.n -= k
+		if err != nil && err != unix.EINTR || err == nil && k == 0 {
+			l.leave(fd, u) // there, an error is met again
+			return false
+		}
+	}
+	u.part.give()
+	return true
 }
 
 // cutHead splits after the first empty line. Without one the head is empty.
@@ -458,18 +530,18 @@ func cutHead(in []byte) (head, rest []byte) {
 
 // answer returns what there is for the head of a request, or nil if that is not for a loop
 // to say. In a stop nothing is: fasthttp ends each connection with its answer.
-func (l *loop) answer(head []byte) (r *reply, body []byte) {
+func (l *loop) answer(head []byte) (r *reply, a *answer) {
 	defer func() {
 		if recover() != nil { // the handler meets the same for fasthttp, and reports it
-			r = nil
+			r, a = nil, nil
 		}
 	}()
 	if l.d.waits.Err() != nil {
 		return nil, nil
 	}
 	if r := l.replies[string(head)]; r != nil {
-		if body, ok := l.d.body(r); ok {
-			return r, body
+		if a := l.d.body(r); a != nil {
+			return r, a
 		}
 		delete(l.replies, string(head))
 	}
@@ -482,8 +554,7 @@ func (l *loop) answer(head []byte) (r *reply, body []byte) {
 		}
 		r.head = l.miss
 	}
-	body, ok := l.d.body(r)
-	if !ok {
+	if a = l.d.body(r); a == nil {
 		return nil, nil
 	}
 	if len(head) <= replyHead {
@@ -492,7 +563,7 @@ func (l *loop) answer(head []byte) (r *reply, body []byte) {
 		}
 		l.replies[string(head)] = r
 	}
-	return r, body
+	return r, a
 }
 
 // make makes a reply, nil for what is not the head of one simple request.

@@ -445,11 +445,14 @@ func FuzzLoop(f *testing.F) {
 		{"/" + pdbPath + "?://[\x7f HTTP/1.1", "Host: a:1:2\r\nTE: chunked\r\nTrailer: X"},
 		{"/api/0123456789ABCDEF0123456789ABCDEF1/api HTTP/1.1", "Host: x\r\nConnection: keep-alive, close"},
 		{pdbPath + " HTTP/1.0", "Host: x\n\nGET / HTTP/1.1"},
+		{dbgCab + " HTTP/1.1", "Host: symbols"},
+		{dbgPath + " HTTP/1.1", "Host: symbols\r\nAccept-Encoding: gzip"},
 	} {
 		f.Add(head[0], head[1])
 	}
 	w := newWorld(f)
 	w.add(f, "foo.pdb", noise(100, 1), pdbKey)
+	w.add(f, "app.debug", elfFile(sect{".debug_info", noise(80<<10, 2)}), dbgKey) // sent from its file
 	s, err := symhttp.NewPublic(testConfig(), w.public(f))
 	if err != nil {
 		f.Fatal(err)
@@ -469,7 +472,14 @@ func FuzzLoop(f *testing.F) {
 		}
 		return out
 	}
-	first(f, []byte(request("GET", pdbPath))) // now it is on the shelf
+	for _, text := range []string{request("GET", pdbPath), request("GET", dbgCab), request("GET", dbgPath, "Accept-Encoding: gzip")} {
+		for range 3 {
+			first(f, []byte(text))
+		}
+		if _, used := s.LoopAnswer([]byte(text)); used == 0 {
+			f.Fatalf("%q: not on the shelf", text)
+		}
+	}
 	last := reDate.ReplaceAllLiteral(first(f, nil), []byte("\r\n"))
 	f.Fuzz(func(t *testing.T, target, lines string) {
 		in := []byte("GET " + target + "\r\n" + lines + "\r\n\r\n")

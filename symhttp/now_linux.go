@@ -36,9 +36,13 @@ func readNow(fd int, p []byte) (int, error) {
 	return int(n), nil
 }
 
-// sendNow sends what there is room for, of head and then of body. head is not empty.
-func sendNow(fd int, head, body []byte) (int, error) {
-	const flags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
+// sendNow sends what there is room for, of head and then of body. head is not empty. more
+// says that the next bytes follow at once, see moreWriter.
+func sendNow(fd int, head, body []byte, more bool) (int, error) {
+	flags := uintptr(unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL)
+	if more {
+		flags |= unix.MSG_MORE
+	}
 	var n uintptr
 	var errno syscall.Errno
 	if len(body) == 0 {
@@ -58,10 +62,12 @@ func sendNow(fd int, head, body []byte) (int, error) {
 	return int(n), nil
 }
 
-// sendFileNow sends what there is room for of n bytes of a file, from its position on. They
-// are in the page cache, else it waits for the disk.
-func sendFileNow(fd, file int, n int64) (int64, error) {
-	k, _, errno := syscall.RawSyscall6(unix.SYS_SENDFILE, uintptr(fd), uintptr(file), 0, uintptr(n), 0, 0)
+// sendFileNow sends what there is room for of n bytes of a file, from at on or, if that is
+// nil, from its position; that moves along. They are in the page cache, else it waits for
+// the disk.
+func sendFileNow(fd, file int, at *int64, n int64) (int64, error) {
+	k, _, errno := syscall.RawSyscall6(unix.SYS_SENDFILE, uintptr(fd), uintptr(file),
+		uintptr(unsafe.Pointer(at)), uintptr(n), 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}

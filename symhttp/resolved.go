@@ -122,7 +122,7 @@ func (d *debuggers) fromMemory(rc *fasthttp.RequestCtx, s *resolution) (result s
 		d.store.shelf.drop(s.candidate.Digest)
 		return "", false
 	}
-	if a.files == nil {
+	if a.forLoop() {
 		swift(rc)
 	}
 	return result, true

@@ -50,29 +50,30 @@ const cachedPiece = 512 << 10
 // is not, or cannot be sent; r is at the rest then. The runtime does not hear of the calls,
 // else it gives the processor away during each, which takes longer than the next answer would
 // have to wait. It sends nothing of what is no part of a file, and on what is no TCP
-// connection.
-func sendCached(conn net.Conn, r io.Reader) (sent int64, err error) {
+// connection. atOnce reports that all of it was sent and there was room at every time.
+func sendCached(conn net.Conn, r io.Reader) (sent int64, atOnce bool, err error) {
 	t, tcp := conn.(*net.TCPConn)
 	part, ok := r.(*io.LimitedReader)
 	if !tcp || !ok {
-		return 0, nil
+		return 0, false, nil
 	}
 	f, ok := part.R.(*os.File)
 	if !ok {
-		return 0, nil
+		return 0, false, nil
 	}
 	to, err := t.SyscallConn()
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	from, err := f.SyscallConn()
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	at, err := f.Seek(0, io.SeekCurrent)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
+	atOnce = true
 	for part.N > 0 {
 		n := min(part.N, cachedPiece)
 		var k int64
@@ -81,19 +82,20 @@ func sendCached(conn net.Conn, r io.Reader) (sent int64, err error) {
 			k, failed = 0, nil // so it stays for what is not cached, and for a closed file
 			_ = from.Control(func(file uintptr) {
 				if inPageCache(int(file), at, n) {
-					k, failed = sendFileNow(int(socket), int(file), n)
+					k, failed = sendFileNow(int(socket), int(file), nil, n)
 				}
 			})
+			atOnce = atOnce && k == n
 			return failed != unix.EAGAIN
 		})
 		switch {
 		case err != nil:
-			return sent, err
+			return sent, false, err
 		case failed == unix.EINTR:
 		case failed != nil || k == 0:
-			return sent, nil // whoever sends the rest meets the same
+			return sent, false, nil // whoever sends the rest meets the same
 		}
 		sent, at, part.N = sent+k, at+k, part.N-k
 	}
-	return sent, nil
+	return sent, atOnce, nil
 }

@@ -11,4 +11,4 @@ import (
 func moreWriter(net.Conn) func(p []byte) (int, error) { return nil }
 
 // sendCached sends nothing: nothing is gained by it here.
-func sendCached(net.Conn, io.Reader) (int64, error) { return 0, nil }
+func sendCached(net.Conn, io.Reader) (int64, bool, error) { return 0, false, nil }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 )
 
 const (
@@ -66,7 +68,57 @@ func serve(ctx context.Context, cfg config, t *table) error {
 	for i, j := range jobs {
 		t.add(j.line(s.servers, rates[i]))
 	}
+	if err := s.beside(ctx, t); err != nil {
+		return err
+	}
 	return s.firstTime(ctx, t)
+}
+
+// downloads is how many clients fetch files while the misses of others are timed.
+const downloads = 32
+
+// beside times misses while files of 1 MiB are fetched.
+func (s *stage) beside(ctx context.Context, t *table) error {
+	files := map[string]string{"symkeep": s.mid.debuginfo(), "nginx": "/mid.gz"}
+	took := map[string][]float64{}
+	for round := range s.cfg.rounds {
+		for k := range s.servers {
+			srv := s.servers[(k+round)%len(s.servers)]
+			if files[srv.name] == "" {
+				continue
+			}
+			ms, err := missesBeside(ctx, s.cfg, srv, files[srv.name])
+			if err != nil {
+				return fmt.Errorf("misses beside downloads: %w", err)
+			}
+			took[srv.name] = append(took[srv.name], ms...)
+		}
+	}
+	l := line{work: fmt.Sprintf("miss at 1,000 requests/s while %d clients fetch 1 MiB", downloads)}
+	for _, name := range []string{"symkeep", "nginx"} {
+		l.values = append(l.values, value{name, median(took[name]), "ms, median"}, value{name, quantile(took[name], 0.99), "ms, p99"})
+	}
+	l.checks = []check{{what: "x the p99 of nginx", got: quantile(took["symkeep"], 0.99) / quantile(took["nginx"], 0.99), bound: 1, atMost: true}}
+	t.add(l)
+	return nil
+}
+
+func missesBeside(ctx context.Context, cfg config, srv *server, file string) ([]float64, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	const d = 3 * time.Second
+	loaded := make(chan error, 1)
+	go func() {
+		_, err := shoot(ctx, cfg.dir, srv, load{conns: downloads, gzip: true}, []string{file}, d+2*time.Second)
+		loaded <- err
+	}()
+	select {
+	case <-time.After(time.Second): // until it runs
+	case err := <-loaded:
+		return nil, err
+	}
+	ms, err := steady(ctx, srv.addr, nowhere(5000), steadyRate, d, 404)
+	return ms, errors.Join(err, <-loaded)
 }
 
 // shoot puts the load of a job on each server in turn, beginning with another one each time.

@@ -57,21 +57,33 @@ func (s *Server) LoopAnswer(in []byte) (out []byte, used int) {
 	return out, len(head)
 }
 
-// HoldLoops has all loops stand still during f, which may have them visit their connections;
-// visit returns how many of those have a file coming to them.
-func (s *Server) HoldLoops(f func(visit func() (queued int))) {
+// Held are loops that stand still.
+type Held []*loop
+
+// Visit has them visit their connections and returns how many of those wait for a file.
+func (h Held) Visit() (queued int) {
+	var events [64]unix.EpollEvent
+	for _, l := range h {
+		l.visit(events[:pollNow(l.poll, events[:])], time.Now())
+		queued += len(l.queue)
+	}
+	return queued
+}
+
+// Close is what a stop does to them.
+func (h Held) Close() {
+	for _, l := range h {
+		l.shut()
+	}
+}
+
+// HoldLoops has all loops stand still during f.
+func (s *Server) HoldLoops(f func(Held)) {
 	loops := s.conns.loops.all
 	for _, l := range loops {
 		l.mu.Lock()
 	}
-	f(func() (queued int) {
-		var events [64]unix.EpollEvent
-		for _, l := range loops {
-			l.visit(events[:pollNow(l.poll, events[:])], time.Now())
-			queued += len(l.queue)
-		}
-		return queued
-	})
+	f(loops)
 	for _, l := range loops {
 		l.mu.Unlock()
 		for more := true; more; { // it may be asleep

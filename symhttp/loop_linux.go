@@ -286,6 +286,11 @@ func (l *loop) sweep(now time.Time) {
 func (l *loop) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.shut()
+}
+
+// shut is close. l.mu is held.
+func (l *loop) shut() {
 	if l.closed {
 		return
 	}

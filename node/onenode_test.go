@@ -377,8 +377,8 @@ func testRefused(t *testing.T, n *testNode) {
 	}
 }
 
-// testHanding: while leadership is handed over the log grows by nothing, since raft
-// looks at a hand-over between two writes only.
+// testHanding: while leadership is handed over a leader takes no commands, its own or
+// forwarded ones, since raft looks at a hand-over between two writes of its log only.
 func testHanding(t *testing.T, n *testNode) {
 	c, cmd := n.consensus(), raftfsm.CheckContents{}
 	propose := func() error {
@@ -387,6 +387,10 @@ func testHanding(t *testing.T, n *testNode) {
 			t.Fatal(err)
 		}
 		_, err = n.proposeOnce(t.Context(), cmd, b)
+		_, ferr := n.Propose(t.Context(), b)
+		if (err == nil) != (ferr == nil) {
+			t.Errorf("the command ends with %v, a forwarded one with %v", err, ferr)
+		}
 		return err
 	}
 	err := n.hand(func() raft.Future {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -15,10 +16,11 @@ import (
 )
 
 const (
-	proposeTimeout = 15 * time.Second
-	proposePause   = 100 * time.Millisecond
-	forwardTimeout = 4 * time.Second // one attempt; the leader may be cut off, and another one elected
-	leaderPatience = 6 * time.Second // an agent waits for an election, and asks another node if that is not over by then
+	proposeTimeout   = 15 * time.Second
+	proposePause     = 100 * time.Millisecond // before the first new attempt, half of it at least
+	proposePauseMost = 800 * time.Millisecond
+	forwardTimeout   = 4 * time.Second // one attempt; the leader may be cut off, and another one elected
+	leaderPatience   = 6 * time.Second // an agent waits for an election, and asks another node if that is not over by then
 )
 
 // propose commits cmd through the leader, wherever that is, and waits until this
@@ -45,7 +47,7 @@ func (n *Node) proposeUnless(ctx context.Context, cmd raftfsm.Command, hopeless 
 			return raftfsm.Result{}, err
 		}
 	}
-	for {
+	for wait := proposePause; ; wait = min(2*wait, proposePauseMost) {
 		res, err := n.proposeOnce(ctx, cmd, b)
 		if err == nil {
 			if werr := n.fsm.WaitApplied(ctx, res.Index); werr != nil {
@@ -59,7 +61,7 @@ func (n *Node) proposeUnless(ctx context.Context, cmd raftfsm.Command, hopeless 
 		select {
 		case <-ctx.Done():
 			return raftfsm.Result{}, fmt.Errorf("no leader took the command: %v: %w", err, catalog.ErrUnavailable)
-		case <-time.After(proposePause):
+		case <-time.After(wait/2 + rand.N(wait/2)):
 		}
 	}
 }

@@ -32,7 +32,8 @@ type transferWatch struct {
 	stuck time.Duration // since the first of them: not while the process stood still
 }
 
-// note is told what came of every command that was appended here.
+// note is told what came of every command that raft was given here. Those that this node
+// refuses while it waits for the end of a hand-over are none of them: that has an end.
 func (w *transferWatch) note(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

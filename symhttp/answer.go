@@ -68,14 +68,17 @@ type filePart struct {
 	off, n int64
 }
 
-// part returns what the file gives of the whole answer, nothing without a file. errStale:
-// the file is not the one that was checked.
-func (a *answer) part() (filePart, error) {
+// part returns what the file gives of the whole answer, nothing without a file. ok is false
+// where the file would have to be opened, or is not the one that was checked.
+func (a *answer) part() (p filePart, ok bool) {
 	if a.files == nil {
-		return filePart{}, nil
+		return filePart{}, true
 	}
-	f, err := a.files.take()
-	return filePart{a.files, f, a.off, a.size - int64(len(a.lead))}, err
+	f := a.files.takeSpare()
+	if f == nil || !a.files.checked(f) {
+		return filePart{}, false
+	}
+	return filePart{a.files, f, a.off, a.size - int64(len(a.lead))}, true
 }
 
 // give ends the use of the part.
@@ -129,11 +132,19 @@ func (h *handles) take() (*os.File, error) {
 			return nil, errStale
 		}
 	}
-	if fi, err := f.Stat(); err != nil || !sameFile(h.info, fi) {
-		f.Close()
+	if !h.checked(f) {
 		return nil, errStale
 	}
 	return f, nil
+}
+
+// checked reports whether f is the file that was checked, and closes it if not.
+func (h *handles) checked(f *os.File) bool {
+	if fi, err := f.Stat(); err == nil && sameFile(h.info, fi) {
+		return true
+	}
+	f.Close()
+	return false
 }
 
 func (h *handles) takeSpare() *os.File {

@@ -81,9 +81,11 @@ func (c *conns) count() int {
 // stop lets a waiting Accept give up.
 func (c *conns) stop() { c.once.Do(func() { close(c.stopped) }) }
 
-// closeAll closes every open connection; their handlers end with an error.
+// closeAll closes every open connection; their handlers end with an error. What is being
+// sent ends in a RST.
 func (c *conns) closeAll() {
 	for _, conn := range c.all() {
+		abort(conn)
 		conn.Close()
 	}
 }

@@ -28,6 +28,7 @@ type patientConn struct {
 
 	loops      *loops // nil: it goes to none
 	unfinished        // what it left one with
+	narrow     bool   // it left for want of room for a file
 	between    bool   // fasthttp waits for the next request
 	swift      bool   // a loop would have answered the last one
 	streak     int    // of such requests
@@ -82,7 +83,7 @@ func (c *patientConn) Read(p []byte) (int, error) {
 		c.in = c.in[n:]
 		return n, nil
 	}
-	if c.between && c.streak >= loopAfter && c.loops.enter(c.Conn, false) {
+	if c.between && c.streak >= loopAfter && c.loops.enter(c) {
 		c.looped = true
 		return 0, io.EOF
 	}

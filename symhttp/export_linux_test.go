@@ -3,6 +3,7 @@ package symhttp
 import (
 	"bytes"
 	"net"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -40,8 +41,8 @@ func (s *Server) LoopAnswer(in []byte) (out []byte, used int) {
 	if a == nil {
 		return nil, 0
 	}
-	p, err := a.part()
-	if err != nil {
+	p, ok := a.part()
+	if !ok {
 		return nil, 0
 	}
 	defer p.give()
@@ -65,6 +66,17 @@ func (h Held) Visit() (queued int) {
 	var events [64]unix.EpollEvent
 	for _, l := range h {
 		l.visit(events[:pollNow(l.poll, events[:])], time.Now())
+		queued += len(l.queue)
+	}
+	return queued
+}
+
+// Turn has them send one file each and returns how many connections still wait.
+func (h Held) Turn() (queued int) {
+	for _, l := range h {
+		if len(l.queue) > 0 {
+			l.turn(l.queue[0], time.Now())
+		}
 		queued += len(l.queue)
 	}
 	return queued
@@ -97,6 +109,21 @@ func (s *Server) ServeConn(conn net.Conn) error {
 	s.conns.slots <- struct{}{}
 	s.conns.add(conn)
 	return s.http.ServeConn(conn)
+}
+
+// Spare opens n more handles of each answer on the shelf that has a file.
+func (s *Server) Spare(n int) {
+	sh := s.conns.loops.all[0].d.store.shelf
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for _, el := range sh.kept {
+		h := el.Value.(*shelved).a.files
+		for i := 0; h != nil && i < n; i++ {
+			if f, err := os.Open(h.path); err == nil {
+				h.give(f)
+			}
+		}
+	}
 }
 
 const LoopAfter = loopAfter

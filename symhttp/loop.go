@@ -23,30 +23,30 @@ type unfinished struct {
 func (u *unfinished) left() int64 { return int64(len(u.out)) + u.part.n }
 
 // finish writes what is left of an answer. What cannot be written whole ends in a RST.
-func (u *unfinished) finish(c *patientConn) error {
-	err := u.write(c)
-	u.out = nil
-	u.part.give()
+func (c *patientConn) finish() error {
+	err := c.writeLeft()
+	c.out = nil
+	c.part.give()
 	if err != nil {
 		abort(c.Conn)
 	}
 	return err
 }
 
-func (u *unfinished) write(c *patientConn) error {
-	if len(u.out) > 0 {
-		if _, err := c.Conn.Write(u.out); err != nil {
+func (c *patientConn) writeLeft() error {
+	if len(c.out) > 0 {
+		if _, err := c.Conn.Write(c.out); err != nil {
 			return err
 		}
 	}
-	if u.part.file == nil {
+	if c.part.file == nil {
 		return nil
 	}
-	if _, err := u.part.file.Seek(u.part.off, io.SeekStart); err != nil {
+	if _, err := c.part.file.Seek(c.part.off, io.SeekStart); err != nil {
 		return err
 	}
-	n, err := c.ReadFrom(io.LimitReader(u.part.file, u.part.n))
-	if err == nil && n < u.part.n {
+	n, err := c.ReadFrom(io.LimitReader(c.part.file, c.part.n))
+	if err == nil && n < c.part.n {
 		err = errShortBody
 	}
 	return err
@@ -129,8 +129,8 @@ func (d *debuggers) reply(rc *fasthttp.RequestCtx) *reply {
 // nothing is what a miss is answered with.
 var nothing = &answer{}
 
-// body returns what follows the head of a reply, nil if that is not right any more.
-func (d *debuggers) body(r *reply) *answer {
+// current returns the answer whose head a reply is, nil if that is not right any more.
+func (d *debuggers) current(r *reply) *answer {
 	if !d.holds(r.version, r.missing) {
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -40,7 +41,29 @@ func newFiled(t *testing.T, cfg symhttp.Config, ln net.Listener) *filed {
 	for range 3 { // it is checked, then sent from its file
 		f.cabinet = ask(t, f.addr, "GET", pdbCab)
 	}
+	f.s.Spare(4)
 	return f
+}
+
+// handles returns how many descriptors of the packed file are open.
+func (f *filed) handles(t *testing.T) (n int) {
+	t.Helper()
+	list, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil || len(list) == 0 {
+		t.Fatalf("descriptors: %v, %v", list, err)
+	}
+	for _, fd := range list {
+		if path, err := os.Readlink(fd); err == nil && path == f.w.path(f.c.Digest) {
+			n++
+		}
+	}
+	return n
+}
+
+// allBack wants as many descriptors of the packed file as there were.
+func (f *filed) allBack(t *testing.T, before int) {
+	t.Helper()
+	eventually(t, "the handles of the file are back", func() bool { return f.handles(t) <= before })
 }
 
 // enter has a connection asked for something small until it is in a loop.
@@ -99,6 +122,7 @@ func TestLoopFile(t *testing.T) {
 				t.Fatalf("%s: %v, %v", tt.name, a.Response, err)
 			}
 			size = len(a.body)
+			f.s.Spare(1) // that of the last answer may be on its way back still
 			_, used := f.s.LoopAnswer([]byte(tt.text))
 			return used > 0
 		})
@@ -114,7 +138,8 @@ func TestLoopFile(t *testing.T) {
 	}
 }
 
-// TestLoopFilesWait: who asks for less does not wait for those who asked for files before.
+// TestLoopFilesWait: who asks for less does not wait for those who asked for files before;
+// they get theirs one at a time, and then what they asked for behind it.
 func TestLoopFilesWait(t *testing.T) {
 	f := newFiled(t, testConfig(), listen(t))
 	const files = 6
@@ -133,6 +158,9 @@ func TestLoopFilesWait(t *testing.T) {
 			t.Errorf("while files are queued: %v, %v; want 404", a.Response, err)
 		}
 		conns[0].Close() // it goes while it waits
+		if left := loops.Turn(); left < files-len(loops) || left >= files {
+			t.Errorf("%d of %d files are queued after a turn of %d loops, want one less each", left, files, len(loops))
+		}
 	})
 	for _, c := range conns[1:files] {
 		for _, body := range [][]byte{f.cabinet.body, nil} {
@@ -142,10 +170,11 @@ func TestLoopFilesWait(t *testing.T) {
 			}
 		}
 	}
-	eventually(t, "the closed one is forgotten", func() bool { return f.s.Looped() == files })
+	eventually(t, "the closed one is forgotten", func() bool { return f.s.Looped() <= files })
 }
 
-// TestLoopFilesInStop: a stop answers those whose turn has not come.
+// TestLoopFilesInStop: a stop answers those whose turn has not come, whatever else they send
+// while they wait.
 func TestLoopFilesInStop(t *testing.T) {
 	f := newFiled(t, testConfig(), listen(t))
 	var conns []*conn
@@ -157,9 +186,12 @@ func TestLoopFilesInStop(t *testing.T) {
 			c.send(t, request("GET", pdbCab))
 		}
 		eventually(t, "all files are queued", func() bool { return loops.Visit() == len(conns) })
+		conns[0].Close()
+		conns[1].send(t, request("GET", exePath))
+		time.Sleep(50 * time.Millisecond) // until the kernel has both
 		loops.Close()
 	})
-	for _, c := range conns {
+	for _, c := range conns[1:] {
 		if a, err := c.receive("GET"); err != nil || !bytes.Equal(a.body, f.cabinet.body) {
 			t.Errorf("%d bytes, %v; want %d", len(a.body), err, len(f.cabinet.body))
 		}
@@ -231,9 +263,20 @@ func TestLoopFileSlowReaderInStop(t *testing.T) {
 // wantCut wants a part of an answer and a RST, so that no client takes the part for the whole.
 func (f *filed) wantCut(t *testing.T, c *conn) {
 	t.Helper()
-	if a, err := c.receive("GET"); !errors.Is(err, syscall.ECONNRESET) || len(a.body) == len(f.cabinet.body) {
+	if a, err := c.receive("GET"); !errors.Is(err, syscall.ECONNRESET) || len(a.body) == 0 || len(a.body) == len(f.cabinet.body) {
 		t.Errorf("%d bytes, %v; want a part and a reset", len(a.body), err)
 	}
+}
+
+// TestLoopFileEndOfDrain: a stop that waits no longer for a file that is being read.
+func TestLoopFileEndOfDrain(t *testing.T) {
+	cfg := testConfig()
+	cfg.DrainTimeout = 100 * time.Millisecond
+	f, c := slow(t, cfg)
+	if err := f.stop(); err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	f.wantCut(t, c)
 }
 
 // TestLoopFileGoneReader: a client that reads nothing for too long is cut off.
@@ -244,6 +287,7 @@ func TestLoopFileGoneReader(t *testing.T) {
 	f, c := slow(t, cfg)
 	time.Sleep(4 * cfg.WriteTimeout)
 	f.wantCut(t, c)
+	f.allBack(t, 5)
 }
 
 // TestLoopFileCut: a file that ends while it is sent.
@@ -280,6 +324,7 @@ func TestLoopFileChanged(t *testing.T) {
 func TestLoopFileNoDescriptor(t *testing.T) {
 	ln, dial := narrow(t)
 	f := newFiled(t, testConfig(), ln)
+	before := f.handles(t)
 	c := f.enter(t, dial(f.addr), 1)
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
@@ -293,4 +338,10 @@ func TestLoopFileNoDescriptor(t *testing.T) {
 	defer syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
 	c.send(t, request("GET", pdbCab))
 	f.wantCut(t, c)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if after := f.handles(t); before == 0 || after != before {
+		t.Errorf("%d handles of the file are open, were %d", after, before)
+	}
 }

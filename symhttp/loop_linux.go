@@ -3,9 +3,7 @@ package symhttp
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"fmt"
-	"math"
 	"net"
 	"os"
 	"runtime"
@@ -17,174 +15,6 @@ import (
 	"github.com/valyala/fasthttp"
 	"golang.org/x/sys/unix"
 )
-
-// loops answer requests from memory, the page cache included. A connection whose requests
-// were answered from there goes to one of them, where it needs neither a goroutine nor a buffer: putting one to
-// sleep and waking it for each request takes longer than such an answer. A loop learns
-// from the kernel which of its connections have sent something (epoll(7)) and goes through
-// them. A request that it cannot answer at once leaves it, with its connection, and goes
-// to fasthttp.
-//
-// Waking another processor takes longer than an answer too. So where each of the processors
-// has a loop, its thread stays there, with the connections that the kernel takes in there as
-// far as no loop has many more than the others.
-type loops struct {
-	all  []*loop
-	cpus []int          // of the loops, in their order; nil: they run anywhere
-	left sync.WaitGroup // connections that fasthttp serves for a loop
-}
-
-// AllowLoops raises GOMAXPROCS by one, as a program does once that is to have an event loop
-// for each processor: one that waits in the kernel keeps its share of GOMAXPROCS for up to
-// 10 ms, in which whoever is not for a loop would wait. From then on GOMAXPROCS stays as it
-// is, whatever becomes of a CPU quota. One that the environment sets stays anyway.
-func AllowLoops() {
-	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
-	}
-}
-
-// newLoops makes as many loops as leave one of GOMAXPROCS to all others.
-func newLoops(d *debuggers) (*loops, error) {
-	n := runtime.GOMAXPROCS(0) - 1
-	if n == 0 {
-		return nil, nil
-	}
-	ls := &loops{}
-	for range n {
-		l, err := newLoop(d, ls)
-		if err != nil {
-			ls.free()
-			return nil, err
-		}
-		ls.all = append(ls.all, l)
-	}
-	if cpus := allowed(); len(cpus) == n {
-		ls.cpus = cpus
-	}
-	return ls, nil
-}
-
-func (ls *loops) free() {
-	for _, l := range ls.all {
-		l.free()
-	}
-}
-
-// allowed returns the processors that this process may use, none if they are not known.
-func allowed() (cpus []int) {
-	var set unix.CPUSet
-	if unix.SchedGetaffinity(0, &set) != nil { // there are more than fit
-		return nil
-	}
-	for cpu := 0; len(cpus) < set.Count(); cpu++ {
-		if set.IsSet(cpu) {
-			cpus = append(cpus, cpu)
-		}
-	}
-	return cpus
-}
-
-// enter gives a connection, between two requests, to a loop, which has a descriptor of its
-// own for it from then on. It reports false if no loop takes it.
-func (ls *loops) enter(conn net.Conn, narrow bool) bool {
-	t, ok := conn.(*net.TCPConn)
-	if ls == nil || !ok {
-		return false
-	}
-	raw, err := t.SyscallConn()
-	if err != nil {
-		return false
-	}
-	fd, failed := -1, error(nil)
-	err = raw.Control(func(theirs uintptr) { fd, failed = unix.FcntlInt(theirs, unix.F_DUPFD_CLOEXEC, 0) })
-	if err != nil || failed != nil {
-		return false
-	}
-	if ls.home(fd, nil).take(fd, narrow) {
-		return true
-	}
-	unix.Close(fd)
-	return false
-}
-
-// home returns the loop that a connection belongs to, in none or one of them now: that of
-// the processor which the kernel took in its last bytes on (SO_INCOMING_CPU in socket(7)),
-// unless it has more connections than others; else the one it is in, unless that has.
-func (ls *loops) home(fd int, now *loop) *loop {
-	least, held := now, int32(math.MaxInt32)
-	for _, l := range ls.all {
-		n := l.held.Load()
-		if l == now {
-			n-- // without this one
-		}
-		if n < held {
-			least, held = l, n
-		}
-	}
-	cpu, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_INCOMING_CPU)
-	if i := slices.Index(ls.cpus, cpu); err == nil && i >= 0 && ls.all[i].held.Load() <= held+1 {
-		return ls.all[i]
-	}
-	if now != nil && now.held.Load() <= held+2 {
-		return now
-	}
-	return least
-}
-
-// sweep closes what has waited for a request for too long.
-func (ls *loops) sweep(now time.Time) {
-	if ls == nil {
-		return
-	}
-	for _, l := range ls.all {
-		l.sweep(now)
-	}
-}
-
-// close closes the connections in loops. No other comes in.
-func (ls *loops) close() {
-	if ls == nil {
-		return
-	}
-	for _, l := range ls.all {
-		l.close()
-	}
-}
-
-// run answers until ctx ends, and returns when no connection that left a loop is open.
-func (ls *loops) run(ctx context.Context) error {
-	if ls == nil {
-		return nil
-	}
-	defer ls.left.Wait()
-	var running sync.WaitGroup
-	defer func() {
-		running.Wait()
-		ls.free()
-	}()
-	for i, l := range ls.all {
-		running.Go(func() {
-			if ls.cpus != nil {
-				pin(ls.cpus[i])
-			}
-			l.run()
-		})
-	}
-	<-ctx.Done()
-	ls.close()
-	return nil
-}
-
-// pin keeps a goroutine, to its end, on a thread of its own and that on a processor.
-func pin(cpu int) {
-	runtime.LockOSThread()
-	var set unix.CPUSet
-	set.Set(cpu)
-	if unix.SchedSetaffinity(0, &set) != nil { // a sandbox can forbid it
-		runtime.UnlockOSThread()
-	}
-}
 
 // A looped is a connection in a loop.
 type looped struct {
@@ -246,21 +76,22 @@ func (l *loop) free() {
 }
 
 // take makes a connection one of the loop.
-func (l *loop) take(fd int, narrow bool) bool {
+func (l *loop) take(fd int, c looped) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.add(fd, narrow, time.Now())
+	return l.add(fd, c, time.Now())
 }
 
 // add is take. l.mu is held.
-func (l *loop) add(fd int, narrow bool, now time.Time) bool {
+func (l *loop) add(fd int, c looped, now time.Time) bool {
 	if l.closed || l.watch(unix.EPOLL_CTL_ADD, fd) != nil {
 		return false
 	}
 	for len(l.conns) <= fd {
 		l.conns = append(l.conns, looped{})
 	}
-	l.conns[fd] = looped{heard: now.Sub(l.begun), narrow: narrow}
+	c.heard = now.Sub(l.begun)
+	l.conns[fd] = c
 	l.held.Add(1)
 	return true
 }
@@ -276,7 +107,7 @@ func (l *loop) sweep(now time.Time) {
 	}
 	defer l.mu.Unlock()
 	for fd, c := range l.conns {
-		if c.heard > 0 && now.Sub(l.begun)-c.heard > l.d.cfg.IdleTimeout {
+		if c.heard > 0 && c.pending == nil && now.Sub(l.begun)-c.heard > l.d.cfg.IdleTimeout {
 			l.drop(fd)
 		}
 	}
@@ -295,15 +126,15 @@ func (l *loop) shut() {
 		return
 	}
 	l.closed = true
+	for _, fd := range slices.Clone(l.queue) {
+		l.leave(fd, unfinished{in: l.conns[fd].pending})
+	}
 	var events [64]unix.EpollEvent
 	for n := pollNow(l.poll, events[:]); n > 0; n = pollNow(l.poll, events[:]) {
 		l.visit(events[:n], time.Now())
 	}
 	for fd, c := range l.conns {
-		switch {
-		case c.pending != nil:
-			l.leave(fd, unfinished{in: c.pending})
-		case c.heard > 0:
+		if c.heard > 0 {
 			l.drop(fd)
 		}
 	}
@@ -354,13 +185,13 @@ func (l *loop) leave(fd int, u unfinished) {
 // serve finishes an answer, then has fasthttp go on from what was read. A connection of
 // which nothing was goes back to a loop.
 func (ls *loops) serve(s *Server, p *patientConn) {
-	narrow := p.part.n > 0
-	err := p.finish(p)
+	p.narrow = p.part.n > 0
+	err := p.finish()
 	if err == nil && len(p.in) > 0 {
 		_ = s.http.ServeConn(p) // about this connection alone; it is closed
 		return
 	}
-	p.looped = err == nil && ls.enter(p.Conn, narrow)
+	p.looped = err == nil && ls.enter(p)
 	p.Conn.Close()
 	s.conns.changed(p, fasthttp.StateClosed)
 }
@@ -400,17 +231,10 @@ func (l *loop) serve(events []unix.EpollEvent, now time.Time) (open, more bool) 
 	}
 	l.visit(events, now)
 	if len(l.queue) > 0 {
-		fd := l.queue[0]
-		c := l.conns[fd]
-		l.queue, l.conns[fd].pending = l.queue[1:], nil
-		l.answerAll(fd, c.pending, l.begun.Add(c.heard), true)
+		l.turn(l.queue[0], now)
 	}
 	return true, len(l.queue) > 0
 }
-
-// settleEach is after how many visits one connection is looked at for where it belongs: a
-// prime, so that of connections that take turns it is seldom the same one each time.
-const settleEach = 61
 
 // visit goes through the connections that have something. l.mu is held.
 func (l *loop) visit(events []unix.EpollEvent, now time.Time) {
@@ -420,25 +244,48 @@ func (l *loop) visit(events []unix.EpollEvent, now time.Time) {
 			continue
 		}
 		l.conns[fd].heard = now.Sub(l.begun)
-		to := l
-		if l.visits++; l.visits%settleEach == 0 {
-			to = l.ls.home(fd, l) // before an answer: what that causes comes in here
-		}
+		to := l.settle(fd)
 		l.read(fd, now)
-		if c := l.conns[fd]; to != l && c.heard > 0 && c.pending == nil {
-			l.give(fd, to, now)
-		}
+		l.give(fd, to, now)
 	}
 }
 
-// give lets another loop have a connection, unless that loop is busy. Clients, and what the
-// kernel does for them, move between processors. l.mu is held.
+// turn answers the connection at the head of the queue, whose turn for a file has come.
+// l.mu is held.
+func (l *loop) turn(fd int, now time.Time) {
+	in := l.conns[fd].pending
+	l.queue, l.conns[fd].pending = l.queue[1:], nil
+	to := l.settle(fd)
+	head, rest := cutHead(in)
+	if r, a := l.answer(head); l.say(fd, in, r, a, now) {
+		l.answerAll(fd, rest, now)
+	}
+	l.give(fd, to, now)
+}
+
+// settleEach is after how many answers one connection is looked at for where it belongs: a
+// prime, so that of connections that take turns it is seldom the same one each time.
+const settleEach = 61
+
+// settle returns the loop that a connection is to be in. It comes before an answer: what that
+// causes comes in here.
+func (l *loop) settle(fd int) *loop {
+	if l.visits++; l.visits%settleEach != 0 {
+		return l
+	}
+	return l.ls.home(fd, l)
+}
+
+// give lets another loop have a connection that is still here and waits for nothing, unless
+// that loop is busy. Clients, and what the kernel does for them, move between processors.
+// l.mu is held.
 func (l *loop) give(fd int, to *loop, now time.Time) {
-	if !to.mu.TryLock() { // it may be waiting for this one
+	c := l.conns[fd]
+	if to == l || c.heard == 0 || c.pending != nil || !to.mu.TryLock() { // it may be waiting for this one
 		return
 	}
 	defer to.mu.Unlock()
-	if to.add(fd, l.conns[fd].narrow, now) { // both watch it for a moment, in which neither can look at it
+	if to.add(fd, c, now) { // both watch it for a moment, in which neither can look at it
 		l.forget(fd)
 	}
 }
@@ -453,33 +300,42 @@ func (l *loop) read(fd int, now time.Time) {
 		l.drop(fd)
 		return
 	}
-	l.answerAll(fd, l.in[:n], now, false)
+	l.answerAll(fd, l.in[:n], now)
 }
 
 // answerAll answers what a connection has sent, up to a request for a file: files are sent
-// one at a time, between visits, so that nobody who asks for less waits for more than one.
-// first says that the turn of the first request has come. l.mu is held.
-func (l *loop) answerAll(fd int, in []byte, heard time.Time, first bool) {
-	for ; len(in) > 0; first = false {
+// one at a time, between visits, so that no other connection waits for more than one.
+// l.mu is held.
+func (l *loop) answerAll(fd int, in []byte, now time.Time) {
+	for len(in) > 0 {
 		head, rest := cutHead(in)
 		r, a := l.answer(head)
-		if a != nil && a.files != nil && !first && !l.conns[fd].narrow {
+		if a != nil && a.files != nil && !l.conns[fd].narrow {
 			l.conns[fd].pending = bytes.Clone(in)
 			l.queue = append(l.queue, fd)
 			return
 		}
-		part, ok := l.part(fd, a)
-		if !ok {
-			l.leave(fd, unfinished{in: in})
+		if !l.say(fd, in, r, a, now) {
 			return
 		}
-		l.d.metrics.sent(r.size)
-		r.count.add(heard)
-		l.dress(r, heard)
-		if in = rest; !l.send(fd, unfinished{in, a.lead, part}) {
-			return
-		}
+		in = rest
 	}
+}
+
+// say answers the first request of in, or has the connection leave if that is not for a loop
+// to do. It reports whether it was answered, and the connection is still one of the loop.
+// l.mu is held.
+func (l *loop) say(fd int, in []byte, r *reply, a *answer, now time.Time) bool {
+	part, ok := l.part(fd, a)
+	if !ok {
+		l.leave(fd, unfinished{in: in})
+		return false
+	}
+	l.d.metrics.sent(r.size)
+	r.count.add(l.begun.Add(l.conns[fd].heard))
+	l.dress(r, now)
+	_, rest := cutHead(in)
+	return l.send(fd, unfinished{rest, a.lead, part})
 }
 
 // part returns what a file gives of an answer, nothing if it has none. ok is false where
@@ -488,18 +344,21 @@ func (l *loop) part(fd int, a *answer) (p filePart, ok bool) {
 	if a == nil || a.files != nil && l.conns[fd].narrow {
 		return filePart{}, false
 	}
-	p, err := a.part()
-	if err != nil || p.file != nil && !inPageCache(int(p.file.Fd()), p.off, p.n) {
+	if p, ok = a.part(); ok && p.file != nil && !inPageCache(int(p.file.Fd()), p.off, p.n) {
 		p.give()
-		return filePart{}, false
+		ok = false
 	}
-	return p, true
+	return p, ok
 }
 
 // send sends l.head and what is to follow it. It reports whether all was sent, and the
 // connection is still one of the loop. l.mu is held.
 func (l *loop) send(fd int, u unfinished) bool {
-	sent, err := sendNow(fd, l.head, u.out, u.part.n > 0)
+	flags := uintptr(0)
+	if u.part.n > 0 {
+		flags = unix.MSG_MORE // see moreWriter
+	}
+	sent, err := sendNow(fd, l.head, u.out, flags)
 	switch {
 	case err != nil && err != unix.EAGAIN && err != unix.EINTR:
 		u.part.give()
@@ -512,7 +371,7 @@ func (l *loop) send(fd int, u unfinished) bool {
 	}
 	u.out = nil
 	for u.part.n > 0 {
-		k, err := sendFileNow(fd, int(u.part.file.Fd()), &u.part.off, u.part.n)
+		k, err := sendFileNow(fd, int(u.part.file.Fd()), &u.part.off, min(u.part.n, cachedPiece))
 		u.part.n -= k
 		if err != nil && err != unix.EINTR || err == nil && k == 0 {
 			l.leave(fd, u) // there, an error is met again
@@ -541,11 +400,11 @@ func (l *loop) answer(head []byte) (r *reply, a *answer) {
 			r, a = nil, nil
 		}
 	}()
-	if l.d.waits.Err() != nil {
+	if l.closed || l.d.waits.Err() != nil {
 		return nil, nil
 	}
 	if r := l.replies[string(head)]; r != nil {
-		if a := l.d.body(r); a != nil {
+		if a := l.d.current(r); a != nil {
 			return r, a
 		}
 		delete(l.replies, string(head))
@@ -559,7 +418,7 @@ func (l *loop) answer(head []byte) (r *reply, a *answer) {
 		}
 		r.head = l.miss
 	}
-	if a = l.d.body(r); a == nil {
+	if a = l.d.current(r); a == nil {
 		return nil, nil
 	}
 	if len(head) <= replyHead {

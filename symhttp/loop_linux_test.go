@@ -355,8 +355,18 @@ func TestMain(m *testing.M) {
 // the one that its client is on, and follows the client to another; but no loop takes many
 // more than the others have.
 func TestLoopHome(t *testing.T) {
-	w, _ := pdbWorld(t)
-	s, first, _ := looping(t, w, testConfig())
+	t.Run("memory", func(t *testing.T) {
+		w, _ := pdbWorld(t)
+		s, first, _ := looping(t, w, testConfig())
+		testHome(t, s, first, pdbPath)
+	})
+	t.Run("file", func(t *testing.T) {
+		f := newFiled(t, testConfig(), listen(t))
+		testHome(t, f.s, f.enter(t, dial(t, f.addr), 1), pdbCab)
+	})
+}
+
+func testHome(t *testing.T, s *symhttp.Server, first *conn, path string) {
 	conns := []*conn{first}
 	for range 8 {
 		conns = append(conns, dial(t, first.RemoteAddr().String()))
@@ -367,7 +377,7 @@ func TestLoopHome(t *testing.T) {
 				if err := c.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 					return err
 				}
-				if _, err := io.WriteString(c, request("GET", pdbPath)); err != nil {
+				if _, err := io.WriteString(c, request("GET", path)); err != nil {
 					return err
 				}
 				if _, err := c.receive("GET"); err != nil {

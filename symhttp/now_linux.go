@@ -36,13 +36,10 @@ func readNow(fd int, p []byte) (int, error) {
 	return int(n), nil
 }
 
-// sendNow sends what there is room for, of head and then of body. head is not empty. more
-// says that the next bytes follow at once, see moreWriter.
-func sendNow(fd int, head, body []byte, more bool) (int, error) {
-	flags := uintptr(unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL)
-	if more {
-		flags |= unix.MSG_MORE
-	}
+// sendNow sends what there is room for, of head and then of body. head is not empty. flags
+// are those of send(2), beside the ones that it always has.
+func sendNow(fd int, head, body []byte, flags uintptr) (int, error) {
+	flags |= unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 	var n uintptr
 	var errno syscall.Errno
 	if len(body) == 0 {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -107,18 +108,18 @@ func missesBeside(ctx context.Context, cfg config, srv *server, file string) ([]
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	const d = 3 * time.Second
-	loaded := make(chan error, 1)
-	go func() {
-		_, err := shoot(ctx, cfg.dir, srv, load{conns: downloads, gzip: true}, []string{file}, d+2*time.Second)
-		loaded <- err
-	}()
-	select {
-	case <-time.After(time.Second): // until it runs
-	case err := <-loaded:
-		return nil, err
-	}
+	var loading sync.WaitGroup
+	var failed error
+	loading.Go(func() {
+		_, failed = shoot(ctx, cfg.dir, srv, load{conns: downloads, gzip: true}, []string{file}, d+2*time.Second)
+	})
+	time.Sleep(time.Second) // until it runs
 	ms, err := steady(ctx, srv.addr, nowhere(5000), steadyRate, d, 404)
-	return ms, errors.Join(err, <-loaded)
+	if err != nil {
+		cancel()
+	}
+	loading.Wait()
+	return ms, errors.Join(err, failed)
 }
 
 // shoot puts the load of a job on each server in turn, beginning with another one each time.

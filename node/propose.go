@@ -58,10 +58,8 @@ func (n *Node) proposeUnless(ctx context.Context, cmd raftfsm.Command, hopeless 
 		if errors.Is(err, errNoCluster) || !retriable(ctx, err) || errors.Is(err, errNoLeader) && hopeless() {
 			return raftfsm.Result{}, err
 		}
-		select {
-		case <-ctx.Done():
+		if !pause(ctx, wait/2+rand.N(wait/2)) {
 			return raftfsm.Result{}, fmt.Errorf("no leader took the command: %v: %w", err, catalog.ErrUnavailable)
-		case <-time.After(wait/2 + rand.N(wait/2)):
 		}
 	}
 }

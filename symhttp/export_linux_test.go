@@ -36,7 +36,7 @@ func (s *Server) LoopAnswer(in []byte) (out []byte, used int) {
 	l := s.conns.loops.all[0]
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	head, _ := cutHead(in)
+	head := firstHead(in)
 	r, a := l.answer(head)
 	if a == nil {
 		return nil, 0

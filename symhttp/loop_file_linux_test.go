@@ -2,11 +2,9 @@ package symhttp_test
 
 import (
 	"bytes"
-	"errors"
 	"net"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -201,28 +199,6 @@ func TestLoopFilesInStop(t *testing.T) {
 	}
 }
 
-// TestLoopFilePipeline: a client that sends many requests before it reads an answer gets them
-// all, in order, also where there is no room for an answer.
-func TestLoopFilePipeline(t *testing.T) {
-	f := newFiled(t, testConfig(), listen(t))
-	c := f.enter(t, dial(t, f.addr), 1)
-	const times = 200 // 30 MiB: no socket takes that
-	go func() {
-		var b bytes.Buffer
-		for i := range times {
-			b.WriteString(request("GET", []string{pdbCab, exePath}[i%2]))
-		}
-		c.Conn.Write(b.Bytes())
-	}()
-	time.Sleep(100 * time.Millisecond) // let the answers pile up
-	for i := range times {
-		a, err := c.receive("GET")
-		if want := []int{200, 404}[i%2]; err != nil || a.StatusCode != want || want == 200 && !bytes.Equal(a.body, f.cabinet.body) {
-			t.Fatalf("answer %d: %v, %d bytes, %v", i, a.Response, len(a.body), err)
-		}
-	}
-}
-
 // TestLoopFileSlowReader: a connection without room for a file gets it all the same, is in a
 // loop again and gets the next one without that.
 func TestLoopFileSlowReader(t *testing.T) {
@@ -244,30 +220,6 @@ func TestLoopFileSlowReader(t *testing.T) {
 	}
 }
 
-// TestLoopFileSlowReaderInStop: a stop waits for a file that is being read.
-func TestLoopFileSlowReaderInStop(t *testing.T) {
-	cfg := testConfig()
-	cfg.DrainTimeout = 30 * time.Second
-	f, c := slow(t, cfg)
-	stopped := make(chan error, 1)
-	go func() { stopped <- f.stop() }()
-	time.Sleep(500 * time.Millisecond)
-	if a, err := c.receive("GET"); err != nil || !bytes.Equal(a.body, f.cabinet.body) {
-		t.Fatalf("%d bytes, %v", len(a.body), err)
-	}
-	if err := <-stopped; err != nil {
-		t.Errorf("Run = %v", err)
-	}
-}
-
-// wantCut wants a part of an answer and a RST, so that no client takes the part for the whole.
-func (f *filed) wantCut(t *testing.T, c *conn) {
-	t.Helper()
-	if a, err := c.receive("GET"); !errors.Is(err, syscall.ECONNRESET) || len(a.body) == 0 || len(a.body) == len(f.cabinet.body) {
-		t.Errorf("%d bytes, %v; want a part and a reset", len(a.body), err)
-	}
-}
-
 // TestLoopFileEndOfDrain: a stop that waits no longer for a file that is being read.
 func TestLoopFileEndOfDrain(t *testing.T) {
 	cfg := testConfig()
@@ -276,7 +228,7 @@ func TestLoopFileEndOfDrain(t *testing.T) {
 	if err := f.stop(); err != nil {
 		t.Errorf("Run = %v", err)
 	}
-	f.wantCut(t, c)
+	wantCut(t, c, f.cabinet.body)
 }
 
 // TestLoopFileGoneReader: a client that reads nothing for too long is cut off.
@@ -286,7 +238,7 @@ func TestLoopFileGoneReader(t *testing.T) {
 	cfg.MinRate = 1 << 20
 	f, c := slow(t, cfg)
 	time.Sleep(4 * cfg.WriteTimeout)
-	f.wantCut(t, c)
+	wantCut(t, c, f.cabinet.body)
 	f.allBack(t, 5)
 }
 
@@ -296,7 +248,7 @@ func TestLoopFileCut(t *testing.T) {
 	if err := os.Truncate(f.w.path(f.c.Digest), 1000); err != nil {
 		t.Fatal(err)
 	}
-	f.wantCut(t, c)
+	wantCut(t, c, f.cabinet.body)
 }
 
 // TestLoopFileChanged: a loop sends nothing of a file that is not the one that was checked.
@@ -326,21 +278,10 @@ func TestLoopFileNoDescriptor(t *testing.T) {
 	f := newFiled(t, testConfig(), ln)
 	before := f.handles(t)
 	c := f.enter(t, dial(f.addr), 1)
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
-	none := limit
-	none.Cur = 3
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {
-		t.Fatal(err)
-	}
-	defer syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
+	restore := noDescriptors(t)
 	c.send(t, request("GET", pdbCab))
-	f.wantCut(t, c)
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
+	wantCut(t, c, f.cabinet.body)
+	restore()
 	if after := f.handles(t); before == 0 || after != before {
 		t.Errorf("%d handles of the file are open, were %d", after, before)
 	}

@@ -256,9 +256,9 @@ func (l *loop) turn(fd int, now time.Time) {
 	in := l.conns[fd].pending
 	l.queue, l.conns[fd].pending = l.queue[1:], nil
 	to := l.settle(fd)
-	head, rest := cutHead(in)
-	if r, a := l.answer(head); l.say(fd, in, r, a, now) {
-		l.answerAll(fd, rest, now)
+	head := firstHead(in)
+	if r, a := l.answer(head); l.say(fd, in, head, r, a, now) {
+		l.answerAll(fd, in[len(head):], now)
 	}
 	l.give(fd, to, now)
 }
@@ -308,25 +308,35 @@ func (l *loop) read(fd int, now time.Time) {
 // l.mu is held.
 func (l *loop) answerAll(fd int, in []byte, now time.Time) {
 	for len(in) > 0 {
-		head, rest := cutHead(in)
+		head := firstHead(in)
 		r, a := l.answer(head)
-		if a != nil && a.files != nil && !l.conns[fd].narrow {
-			l.conns[fd].pending = bytes.Clone(in)
-			l.queue = append(l.queue, fd)
+		if a != nil && a.files != nil {
+			l.enqueue(fd, in)
 			return
 		}
-		if !l.say(fd, in, r, a, now) {
+		if !l.say(fd, in, head, r, a, now) {
 			return
 		}
-		in = rest
+		in = in[len(head):]
 	}
 }
 
-// say answers the first request of in, or has the connection leave if that is not for a loop
-// to do. It reports whether it was answered, and the connection is still one of the loop.
-// l.mu is held.
-func (l *loop) say(fd int, in []byte, r *reply, a *answer, now time.Time) bool {
-	part, ok := l.part(fd, a)
+// enqueue has a connection wait for its turn, or leave if it has no room for a file. in
+// begins with the request for one. l.mu is held.
+func (l *loop) enqueue(fd int, in []byte) {
+	if l.conns[fd].narrow {
+		l.leave(fd, unfinished{in: in})
+		return
+	}
+	l.conns[fd].pending = bytes.Clone(in)
+	l.queue = append(l.queue, fd)
+}
+
+// say answers the first request of in, whose head is given, or has the connection leave if
+// that is not for a loop to do. It reports whether it was answered, and the connection is
+// still one of the loop. l.mu is held.
+func (l *loop) say(fd int, in, head []byte, r *reply, a *answer, now time.Time) bool {
+	part, ok := partNow(a)
 	if !ok {
 		l.leave(fd, unfinished{in: in})
 		return false
@@ -334,14 +344,13 @@ func (l *loop) say(fd int, in []byte, r *reply, a *answer, now time.Time) bool {
 	l.d.metrics.sent(r.size)
 	r.count.add(l.begun.Add(l.conns[fd].heard))
 	l.dress(r, now)
-	_, rest := cutHead(in)
-	return l.send(fd, unfinished{rest, a.lead, part})
+	return l.send(fd, unfinished{in[len(head):], a.lead, part})
 }
 
-// part returns what a file gives of an answer, nothing if it has none. ok is false where
-// there is no answer, or somebody has to wait for the disk or for the connection.
-func (l *loop) part(fd int, a *answer) (p filePart, ok bool) {
-	if a == nil || a.files != nil && l.conns[fd].narrow {
+// partNow returns what a file gives of an answer, nothing if it has none. ok is false where
+// there is no answer, or somebody has to wait for the disk.
+func partNow(a *answer) (p filePart, ok bool) {
+	if a == nil {
 		return filePart{}, false
 	}
 	if p, ok = a.part(); ok && p.file != nil && !inPageCache(int(p.file.Fd()), p.off, p.n) {
@@ -382,14 +391,14 @@ func (l *loop) send(fd int, u unfinished) bool {
 	return true
 }
 
-// cutHead splits after the first empty line. Without one the head is empty.
-func cutHead(in []byte) (head, rest []byte) {
+// firstHead returns what in begins with up to the first empty line, nothing without one.
+func firstHead(in []byte) []byte {
 	const end = "\r\n\r\n"
 	i := bytes.Index(in, []byte(end))
 	if i < 0 {
-		return nil, in
+		return nil
 	}
-	return in[:i+len(end)], in[i+len(end):]
+	return in[:i+len(end)]
 }
 
 // answer returns what there is for the head of a request, or nil if that is not for a loop

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -180,13 +181,23 @@ func TestLoopRefuses(t *testing.T) {
 // TestLoopPipeline: a client that sends many requests before it reads an answer gets them
 // all, in order, also where there is no room for an answer.
 func TestLoopPipeline(t *testing.T) {
-	w, content := pdbWorld(t)
-	_, c, _ := looping(t, w, testConfig())
-	const times = 2000 // 32 MiB: no socket takes that
+	t.Run("memory", func(t *testing.T) {
+		w, content := pdbWorld(t)
+		_, c, _ := looping(t, w, testConfig())
+		testPipeline(t, c, 2000, pdbPath, content)
+	})
+	t.Run("file", func(t *testing.T) {
+		f := newFiled(t, testConfig(), listen(t))
+		testPipeline(t, f.enter(t, dial(t, f.addr), 1), 200, pdbCab, f.cabinet.body)
+	})
+}
+
+// testPipeline asks for a hit and a miss in turn, so often that no socket takes the answers.
+func testPipeline(t *testing.T, c *conn, times int, path string, content []byte) {
 	go func() {
 		var b bytes.Buffer
 		for i := range times {
-			b.WriteString(request("GET", []string{pdbPath, exePath}[i%2]))
+			b.WriteString(request("GET", []string{path, exePath}[i%2]))
 		}
 		c.Conn.Write(b.Bytes())
 	}()
@@ -574,7 +585,17 @@ func TestLoopSlowReader(t *testing.T) {
 func TestLoopSlowReaderInStop(t *testing.T) {
 	cfg := testConfig()
 	cfg.DrainTimeout = 30 * time.Second
-	_, c, content, stop := narrowly(t, cfg)
+	t.Run("memory", func(t *testing.T) {
+		_, c, content, stop := narrowly(t, cfg)
+		testReadInStop(t, c, content, stop)
+	})
+	t.Run("file", func(t *testing.T) {
+		f, c := slow(t, cfg)
+		testReadInStop(t, c, f.cabinet.body, f.stop)
+	})
+}
+
+func testReadInStop(t *testing.T, c *conn, content []byte, stop func() error) {
 	stopped := make(chan error, 1)
 	go func() { stopped <- stop() }()
 	time.Sleep(time.Second)
@@ -593,7 +614,13 @@ func TestLoopGoneReader(t *testing.T) {
 	cfg.WriteTimeout = 500 * time.Millisecond
 	_, c, content, _ := narrowly(t, cfg)
 	time.Sleep(4 * cfg.WriteTimeout)
-	if a, err := c.receive("GET"); !errors.Is(err, syscall.ECONNRESET) || len(a.body) == len(content) {
+	wantCut(t, c, content)
+}
+
+// wantCut wants a part of an answer and a RST, so that no client takes the part for the whole.
+func wantCut(t *testing.T, c *conn, whole []byte) {
+	t.Helper()
+	if a, err := c.receive("GET"); !errors.Is(err, syscall.ECONNRESET) || len(a.body) == 0 || len(a.body) == len(whole) {
 		t.Errorf("%d bytes, %v; want a part and a reset", len(a.body), err)
 	}
 }
@@ -622,11 +649,9 @@ func TestLoopOtherBytes(t *testing.T) {
 	warm(t, s, c, 1)
 }
 
-// TestLoopNoDescriptor: where too many files are open a client is reset, which it takes as
-// "ask again".
-func TestLoopNoDescriptor(t *testing.T) {
-	w, _ := pdbWorld(t)
-	_, c, _ := looping(t, w, testConfig())
+// noDescriptors lets the process open no more files until restore, or the end of the test.
+func noDescriptors(t *testing.T) (restore func()) {
+	t.Helper()
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
@@ -636,7 +661,21 @@ func TestLoopNoDescriptor(t *testing.T) {
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {
 		t.Fatal(err)
 	}
-	defer syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
+	restore = sync.OnceFunc(func() {
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(restore)
+	return restore
+}
+
+// TestLoopNoDescriptor: where too many files are open a client is reset, which it takes as
+// "ask again".
+func TestLoopNoDescriptor(t *testing.T) {
+	w, _ := pdbWorld(t)
+	_, c, _ := looping(t, w, testConfig())
+	noDescriptors(t)
 	c.send(t, request("GET", pdbPath, "Range: bytes=0-9"))
 	if a, err := c.receive("GET"); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("got %v, %v; want a reset", a.Response, err)

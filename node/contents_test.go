@@ -111,7 +111,7 @@ func refuse(t *testing.T, victim, other *testNode, r api.OpenRequest) {
 	t.Helper()
 	eventually(t, 30*time.Second, func() bool {
 		leader, _ := leaderOf(t, victim, other)
-		return leader == victim || leader.HandOver(t.Context(), victim.id.Node) == nil
+		return leader == victim || leader.cede(victim) == nil // HandOver would wait until it is sure
 	}, func() string { return "leadership does not move to the node that has lost a row" })
 	leaderOf(t, victim) // in office
 	before, refused := victim.fsm.ClusterTime(), map[string]bool{}
@@ -164,8 +164,7 @@ func TestUnsureHandsOver(t *testing.T) {
 	loseRow(t, again, "idempotency", []byte("the-key")) // no comparison of two makes it sure
 	again.start()
 	eventually(t, 30*time.Second, func() bool {
-		id, addr := raft.ServerID(again.id.Node), raft.ServerAddress(again.peerAdvertised)
-		return again.consensus() != nil && sure.leads() && sure.consensus().raft.LeadershipTransferToServer(id, addr).Error() == nil
+		return again.consensus() != nil && sure.leads() && sure.cede(again) == nil
 	}, func() string { return "leadership does not move to the node that was started again" })
 	eventually(t, 10*time.Second, sure.leads, func() string { return "the node that was started again goes on leading, unsure" })
 	for i := range 10 {
@@ -174,6 +173,11 @@ func TestUnsureHandsOver(t *testing.T) {
 	if !again.unsure.Load() || !sure.leads() {
 		t.Errorf("the node that was started again is unsure: %t, the other leads: %t, want both", again.unsure.Load(), sure.leads())
 	}
+}
+
+// cede has raft make another node the leader, whether that is fit to lead or not.
+func (n *testNode) cede(to *testNode) error {
+	return n.consensus().raft.LeadershipTransferToServer(raft.ServerID(to.id.Node), raft.ServerAddress(to.peerAdvertised)).Error()
 }
 
 // flipVisible flips a bit of the row that makes a package visible, of a halted node.

@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"symkeep/internal/catalog"
 	"symkeep/symhttp"
 )
@@ -430,6 +432,41 @@ func testHome(t *testing.T, s *symhttp.Server, first *conn, path string) {
 			t.Errorf("%d clients on processor %d: loops hold %v, want no more than 2 between them", len(conns), cpu, held)
 		}
 	}
+}
+
+// TestPin: the thread of a loop stays on a processor, with the shortest slice of its time
+// where the kernel tells of slices, and is scheduled as before otherwise.
+func TestPin(t *testing.T) {
+	var pinning sync.WaitGroup
+	pinning.Go(func() { // the thread ends with it
+		runtime.LockOSThread()
+		before, err := unix.SchedGetAttr(0, 0)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		var set unix.CPUSet
+		if err := unix.SchedGetaffinity(0, &set); err != nil {
+			t.Error(err)
+			return
+		}
+		cpu := 0
+		for !set.IsSet(cpu) {
+			cpu++
+		}
+		symhttp.Pin(cpu)
+		if err := unix.SchedGetaffinity(0, &set); err != nil || set.Count() != 1 || !set.IsSet(cpu) {
+			t.Errorf("%d processors, with %d: %v, %v; want that one alone", set.Count(), cpu, set.IsSet(cpu), err)
+		}
+		want := *before
+		if want.Runtime > 0 {
+			want.Runtime = 100_000 // ns
+		}
+		if after, err := unix.SchedGetAttr(0, 0); err != nil || *after != want {
+			t.Errorf("scheduled by %+v, %v; want %+v", after, err, want)
+		}
+	})
+	pinning.Wait()
 }
 
 // pinned returns the processors of those threads that may use no other.

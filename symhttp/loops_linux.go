@@ -171,12 +171,24 @@ func (ls *loops) run(ctx context.Context) error {
 	return nil
 }
 
-// pin keeps a goroutine, to its end, on a thread of its own and that on a processor.
+// promptness is the slice of a processor's time that a loop asks for, the shortest that there
+// is. A thread with a shorter slice than the one that runs goes first when it wakes (Linux
+// 6.12 and later), so no request waits until work in the background has had all of its own,
+// 1.4 ms on two processors and 2.8 ms on eight.
+const promptness = 100 * time.Microsecond
+
+// pin keeps a goroutine, to its end, on a thread of its own and that on a processor, where it
+// goes first.
 func pin(cpu int) {
 	runtime.LockOSThread()
 	var set unix.CPUSet
 	set.Set(cpu)
 	if unix.SchedSetaffinity(0, &set) != nil { // a sandbox can forbid it
 		runtime.UnlockOSThread()
+		return
+	}
+	if a, err := unix.SchedGetAttr(0, 0); err == nil {
+		a.Runtime = uint64(promptness)
+		_ = unix.SchedSetAttr(0, a, 0) // without, it waits as others do
 	}
 }

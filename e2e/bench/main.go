@@ -6,8 +6,8 @@
 // builds symkeep, starts every server on the loopback interface, prints a table of
 // medians with the ratios wanted beside those measured, and writes the same to
 // tmp/bench.txt. What matters are the ratios: servers and clients share the processors.
-// It takes up to ten minutes, when it gives up, and 12 GB of disk, of which nothing stays. Only processes
-// that it started are stopped.
+// It takes some eleven minutes and 12 GB of disk, of which nothing stays, and gives up after
+// a quarter of an hour. Only processes that it started are stopped.
 //
 // Each part of the table can be measured alone, see -parts. The exit status is 1 when a
 // part could not be measured; a target that was missed is a line of the table.

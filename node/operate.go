@@ -170,12 +170,15 @@ func (n *Node) heir(ctx context.Context, c *consensus, to catalog.NodeID) (raft.
 // fitVoter returns a voter that is to lead rather than this node: it has caught up, is
 // to stay, and finds itself fit.
 func (n *Node) fitVoter(ctx context.Context, c *consensus) (raft.Server, error) {
-	ready := n.caughtUp(ctx, c, n.otherVoters(c), func(st api.PeerStatus) bool { return st.Unfit == "" && diskFit(st) })
+	ready := n.caughtUp(ctx, c, n.otherVoters(c), fitToLead)
 	if len(ready) == 0 {
 		return raft.Server{}, fmt.Errorf("no other voter is fit to lead: %w", catalog.ErrUnavailable)
 	}
 	return n.best(ready), nil
 }
+
+// fitToLead is for caughtUp.
+func fitToLead(st api.PeerStatus) bool { return st.Unfit == "" && diskFit(st) }
 
 // otherVoters returns the voters beside this node.
 func (n *Node) otherVoters(c *consensus) []raft.Server {

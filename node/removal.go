@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"symkeep/internal/api"
 	"symkeep/internal/catalog"
 	"symkeep/raftfsm"
@@ -65,11 +67,26 @@ func (n *Node) LeaveCluster(ctx context.Context) error {
 	return n.gossip.Leave(5 * time.Second)
 }
 
-// transferLeadership makes another voter the leader, one that is fit to lead if there is
-// any and raft can.
+// transferPatience bounds how long a leader that goes looks for an heir. Without one the
+// others elect a leader once they miss this one.
+const transferPatience = 5 * time.Second
+
+// transferLeadership makes another voter the leader, since this node goes: one that is fit to
+// lead if there is any, else one that answers, for without a leader nobody stands for a miss,
+// else the one that raft finds.
 func (n *Node) transferLeadership(ctx context.Context, c *consensus) error {
-	if heir, err := n.fitVoter(ctx, c); err == nil && n.handTo(c, heir) == nil {
-		return nil
+	ctx, cancel := context.WithTimeout(ctx, transferPatience)
+	defer cancel()
+	voters := n.otherVoters(c)
+	for _, fit := range []func(api.PeerStatus) bool{fitToLead, anyFit} {
+		for ready := n.caughtUp(ctx, c, voters, fit); len(ready) > 0 && ctx.Err() == nil; {
+			heir := n.best(ready)
+			if n.handTo(c, heir) == nil {
+				return nil
+			}
+			tried := func(s raft.Server) bool { return s.ID == heir.ID }
+			ready, voters = slices.DeleteFunc(ready, tried), slices.DeleteFunc(voters, tried)
+		}
 	}
 	return n.hand(c.raft.LeadershipTransfer)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -28,6 +29,7 @@ func TestThreeNodes(t *testing.T) {
 		{"serve", testServe},
 		{"mending", testMending},
 		{"no leader", testLeaderStops},
+		{"heir", testAnyHeir},
 		{"wiped", testWiped},
 		{"leave", testLeave},
 	})
@@ -64,6 +66,26 @@ func testLeaderStops(t *testing.T, nodes []*testNode) {
 	awaitHealthy(t, nodes...)
 	leader.serves(breakpad(1, 100))
 	leader.serves(f)
+}
+
+// testAnyHeir: a leader that goes hands over to the voter that is there, although that is
+// unsure and raft would rather have one that is away.
+func testAnyHeir(t *testing.T, nodes []*testNode) {
+	leader, _ := leaderOf(t, nodes...)
+	c := leader.consensus()
+	voters := leader.otherVoters(c) // in the order in which raft takes them
+	byID := func(id raft.ServerID) *testNode {
+		i := slices.IndexFunc(nodes, func(n *testNode) bool { return raft.ServerID(n.id.Node) == id })
+		return nodes[i]
+	}
+	away, there := byID(voters[0].ID), byID(voters[1].ID)
+	away.halt()
+	there.unsure.Store(true)
+	if err := leader.transferLeadership(t.Context(), c); err != nil { // it is given back, as this one is sure
+		t.Errorf("transferLeadership = %v, want the voter that is there to lead", err)
+	}
+	away.start()
+	awaitHealthy(t, nodes...)
 }
 
 // testMending: a raft configuration and a member table that a crash left apart come

@@ -135,7 +135,7 @@ func (n *Node) hand(transfer func() raft.Future) error {
 	n.handing.Add(1)
 	defer n.handing.Add(-1)
 	if err := transfer().Error(); err != nil {
-		return fmt.Errorf("hand over leadership: %v: %w", err, catalog.ErrUnavailable)
+		return fmt.Errorf("hand over leadership: %w: %w", err, catalog.ErrUnavailable)
 	}
 	return nil
 }
@@ -177,7 +177,7 @@ func (n *Node) fitVoter(ctx context.Context, c *consensus) (raft.Server, error) 
 	return n.best(ready), nil
 }
 
-// fitToLead is for caughtUp.
+// fitToLead reports whether a member would lead for long, by what it says.
 func fitToLead(st api.PeerStatus) bool { return st.Unfit == "" && diskFit(st) }
 
 // otherVoters returns the voters beside this node.

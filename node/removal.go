@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -67,26 +68,35 @@ func (n *Node) LeaveCluster(ctx context.Context) error {
 	return n.gossip.Leave(5 * time.Second)
 }
 
-// transferPatience bounds how long a leader that goes looks for an heir. Without one the
-// others elect a leader once they miss this one.
+// transferPatience bounds how long a leader that goes looks for an heir; the last hand-over
+// that it begins can take electionTimeout more. Without one the others elect a leader once
+// they miss this one.
 const transferPatience = 5 * time.Second
 
 // transferLeadership makes another voter the leader, since this node goes: one that is fit to
-// lead if there is any, else one that answers, for without a leader nobody stands for a miss,
-// else the one that raft finds.
+// lead, else one that has caught up and is to stay, for without a leader nobody stands for a
+// miss, else the one that raft finds.
 func (n *Node) transferLeadership(ctx context.Context, c *consensus) error {
 	ctx, cancel := context.WithTimeout(ctx, transferPatience)
 	defer cancel()
 	voters := n.otherVoters(c)
-	for _, fit := range []func(api.PeerStatus) bool{fitToLead, anyFit} {
+	for _, fit := range []func(api.PeerStatus) bool{fitToLead, diskFit, anyFit} {
 		for ready := n.caughtUp(ctx, c, voters, fit); len(ready) > 0 && ctx.Err() == nil; {
 			heir := n.best(ready)
-			if n.handTo(c, heir) == nil {
+			err := n.handTo(c, heir)
+			switch {
+			case err == nil || !n.leads(): // it won late
 				return nil
+			case errors.Is(err, raft.ErrLeadershipTransferInProgress):
+				pause(ctx, proposePause) // the one before hangs
+				continue
 			}
 			tried := func(s raft.Server) bool { return s.ID == heir.ID }
 			ready, voters = slices.DeleteFunc(ready, tried), slices.DeleteFunc(voters, tried)
 		}
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("no other voter takes over the lead: %w", catalog.ErrUnavailable)
 	}
 	return n.hand(c.raft.LeadershipTransfer)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -81,9 +82,14 @@ func testAnyHeir(t *testing.T, nodes []*testNode) {
 	away, there := byID(voters[0].ID), byID(voters[1].ID)
 	away.halt()
 	there.unsure.Store(true)
-	if err := leader.transferLeadership(t.Context(), c); err != nil { // it is given back, as this one is sure
+	said := len(leader.log.String())
+	if err := leader.transferLeadership(t.Context(), c); err != nil {
 		t.Errorf("transferLeadership = %v, want the voter that is there to lead", err)
 	}
+	if want := "\"handing over leadership\" node=" + leader.cfg.Name + " peer=" + string(there.id.Node); !strings.Contains(leader.log.String()[said:], want) {
+		t.Errorf("the log of the leader lacks %s", want)
+	}
+	there.unsure.Store(false) // it need not give the lead back
 	away.start()
 	awaitHealthy(t, nodes...)
 }

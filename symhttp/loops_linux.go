@@ -172,9 +172,9 @@ func (ls *loops) run(ctx context.Context) error {
 }
 
 // promptness is the slice of a processor's time that a loop asks for, the shortest that there
-// is. A thread with a shorter slice than the one that runs goes first when it wakes (Linux
-// 6.12 and later), so no request waits until work in the background has had all of its own,
-// 1.4 ms on two processors and 2.8 ms on eight.
+// is. A thread with a shorter slice than the one that runs goes first when it wakes, unless it
+// has had more than its share (Linux 6.12 and later). So a request need not wait until work
+// in the background has had all of its own, about 1.4 ms on two processors and 2.8 on eight.
 const promptness = 100 * time.Microsecond
 
 // pin keeps a goroutine, to its end, on a thread of its own and that on a processor, where it

@@ -140,31 +140,40 @@ func (n *Node) hand(transfer func() raft.Future) error {
 	return nil
 }
 
+var errNoHeir = fmt.Errorf("no other voter could lead now: it must be alive, caught up and not draining: %w", catalog.ErrConflict)
+
 // heir returns the voter that is to lead next.
 func (n *Node) heir(ctx context.Context, c *consensus, to catalog.NodeID) (raft.Server, error) {
-	if to == "" {
-		if s, err := n.fitVoter(ctx, c); err == nil {
-			return s, nil
-		}
-	}
 	voters := n.otherVoters(c)
-	voters = slices.DeleteFunc(voters, func(s raft.Server) bool { return to != "" && s.ID != raft.ServerID(to) })
+	if to == "" {
+		return n.heirOf(ctx, c, voters)
+	}
+	voters = slices.DeleteFunc(voters, func(s raft.Server) bool { return s.ID != raft.ServerID(to) })
 	unfit := ""
 	ready := n.caughtUp(ctx, c, voters, func(st api.PeerStatus) bool {
-		if to != "" {
-			unfit = st.Unfit
-		}
+		unfit = st.Unfit
 		return unfit == ""
 	})
 	switch {
 	case unfit != "":
 		return raft.Server{}, fmt.Errorf("member %s would not lead for long: %s: %w", to, unfit, catalog.ErrUnavailable)
-	case to != "" && len(voters) == 0:
+	case len(voters) == 0:
 		return raft.Server{}, fmt.Errorf("member %s has no vote, only a voter can lead: `symkeep cluster status` shows which do: %w", to, catalog.ErrConflict)
 	case len(ready) == 0:
-		return raft.Server{}, fmt.Errorf("no other voter could lead now: it must be alive, caught up and not draining: %w", catalog.ErrConflict)
+		return raft.Server{}, errNoHeir
 	}
-	return n.best(ready), nil
+	return ready[0], nil
+}
+
+// heirOf returns the best of voters to lead next: one that is fit, else one whose disk is
+// well, else one that has caught up and is to stay.
+func (n *Node) heirOf(ctx context.Context, c *consensus, voters []raft.Server) (raft.Server, error) {
+	for _, fit := range []func(api.PeerStatus) bool{fitToLead, diskFit, anyFit} {
+		if ready := n.caughtUp(ctx, c, voters, fit); len(ready) > 0 {
+			return n.best(ready), nil
+		}
+	}
+	return raft.Server{}, errNoHeir
 }
 
 // fitVoter returns a voter that is to lead rather than this node: it has caught up, is

@@ -73,32 +73,30 @@ func (n *Node) LeaveCluster(ctx context.Context) error {
 // they miss this one.
 const transferPatience = 5 * time.Second
 
-// transferLeadership makes another voter the leader, since this node goes: one that is fit to
-// lead, else one that has caught up and is to stay, for without a leader nobody stands for a
-// miss, else the one that raft finds.
+// transferLeadership makes another voter the leader, since this node goes, whichever takes
+// over: without a leader nobody stands for a miss. The last one to try is that which raft finds.
 func (n *Node) transferLeadership(ctx context.Context, c *consensus) error {
 	ctx, cancel := context.WithTimeout(ctx, transferPatience)
 	defer cancel()
 	voters := n.otherVoters(c)
-	for _, fit := range []func(api.PeerStatus) bool{fitToLead, diskFit, anyFit} {
-		for ready := n.caughtUp(ctx, c, voters, fit); len(ready) > 0 && ctx.Err() == nil; {
-			heir := n.best(ready)
-			err := n.handTo(c, heir)
-			switch {
-			case err == nil || !n.leads(): // it won late
-				return nil
-			case errors.Is(err, raft.ErrLeadershipTransferInProgress):
-				pause(ctx, proposePause) // the one before hangs
-				continue
-			}
-			tried := func(s raft.Server) bool { return s.ID == heir.ID }
-			ready, voters = slices.DeleteFunc(ready, tried), slices.DeleteFunc(voters, tried)
+	for {
+		heir, err := n.heirOf(ctx, c, voters)
+		if ctx.Err() != nil {
+			return fmt.Errorf("no other voter takes over the lead: %w", catalog.ErrUnavailable)
+		}
+		if err != nil {
+			return n.hand(c.raft.LeadershipTransfer)
+		}
+		err = n.handTo(c, heir)
+		switch {
+		case err == nil || !n.leads(): // it won late
+			return nil
+		case errors.Is(err, raft.ErrLeadershipTransferInProgress): // the one before hangs
+			pause(ctx, proposePause)
+		default:
+			voters = slices.DeleteFunc(voters, func(s raft.Server) bool { return s.ID == heir.ID })
 		}
 	}
-	if ctx.Err() != nil {
-		return fmt.Errorf("no other voter takes over the lead: %w", catalog.ErrUnavailable)
-	}
-	return n.hand(c.raft.LeadershipTransfer)
 }
 
 // depart has the leader remove a member, whichever node leads: one that is to be

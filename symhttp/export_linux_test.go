@@ -28,7 +28,10 @@ func (s *Server) LoopsHold() (held []int) {
 // Processors returns those that the loops are pinned to, in the order of LoopsHold.
 func (s *Server) Processors() []int { return s.conns.loops.cpus }
 
-var Pin = pin
+var (
+	Allowed = allowed
+	Pin     = pin
+)
 
 // LoopAnswer returns what a loop answers to bytes that begin with a request, and how many
 // they are; 0 if it leaves that to fasthttp.

@@ -102,8 +102,7 @@ func steadily(ctx context.Context, cfg config, n *node) (l line, err error) {
 		return l, err
 	}
 	for round := range steadyRounds {
-		for i := range loads {
-			load := loads[(round+i)%len(loads)]
+		for _, load := range from(round, loads) {
 			ms, err := steady(ctx, load.addr, load.paths[round*each:][:each], steadyRate, steadyTime, load.status)
 			if err != nil {
 				return l, err

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/prometheus/procfs"
 )
 
 // patience is how long a server may take to come up, and to stop.
@@ -107,34 +109,20 @@ func (p *process) anonymous() (int64, error) {
 	return 0, errors.New("no RssAnon in /proc/PID/status")
 }
 
-// ticks are what all processors spent, since the machine began.
+// ticks are seconds that all processors together spent, since the machine began.
 type ticks struct {
 	all    float64
 	stolen float64 // by the host, while something wanted to run
 }
 
-// readTicks reads the first line of /proc/stat, see proc(5).
-func readTicks() (t ticks, err error) {
-	b, err := os.ReadFile("/proc/stat")
+func readTicks() (ticks, error) {
+	fs, err := procfs.NewDefaultFS()
 	if err != nil {
-		return t, err
+		return ticks{}, err
 	}
-	first, _, _ := strings.Cut(string(b), "\n")
-	fields := strings.Fields(first)
-	if len(fields) < 9 || fields[0] != "cpu" {
-		return t, fmt.Errorf("/proc/stat begins with %q", first)
-	}
-	for i, f := range fields[1:9] { // what comes after is in the first two already
-		n, err := strconv.ParseFloat(f, 64)
-		if err != nil {
-			return t, fmt.Errorf("/proc/stat begins with %q: %w", first, err)
-		}
-		t.all += n
-		if i == 7 {
-			t.stolen = n
-		}
-	}
-	return t, nil
+	stat, err := fs.Stat()
+	c := stat.CPUTotal // what it tells of guests is in user and nice already
+	return ticks{all: c.User + c.Nice + c.System + c.Idle + c.Iowait + c.IRQ + c.SoftIRQ + c.Steal, stolen: c.Steal}, err
 }
 
 // freePort returns a loopback port that nobody uses.

@@ -75,10 +75,10 @@ func serve(ctx context.Context, cfg config, t *table) error {
 	return s.firstTime(ctx, t)
 }
 
-// from returns the servers, beginning with another one for each turn.
-func (s *stage) from(turn int) []*server {
-	i := turn % len(s.servers)
-	return slices.Concat(s.servers[i:], s.servers[:i])
+// from returns all of s, beginning with another one for each turn.
+func from[T any](turn int, s []T) []T {
+	i := turn % len(s)
+	return slices.Concat(s[i:], s[:i])
 }
 
 // downloads is how many clients fetch files while the misses of others are timed.
@@ -89,7 +89,7 @@ func (s *stage) beside(ctx context.Context, t *table) error {
 	files := map[string]string{"symkeep": s.mid.debuginfo(), "nginx": "/mid.gz"}
 	took := map[string][]float64{}
 	for round := range s.cfg.rounds {
-		for _, srv := range s.from(round) {
+		for _, srv := range from(round, s.servers) {
 			if files[srv.name] == "" {
 				continue
 			}
@@ -129,7 +129,7 @@ func missesBeside(ctx context.Context, cfg config, srv *server, file string) ([]
 
 // shoot puts the load of a job on each server in turn, beginning with another one each time.
 func (s *stage) shoot(ctx context.Context, j job, first int, rates map[string][]float64) error {
-	for _, srv := range s.from(first) {
+	for _, srv := range from(first, s.servers) {
 		if len(j.paths[srv.name]) == 0 {
 			continue
 		}

@@ -199,7 +199,7 @@ func TestQuarantineIsEmptied(t *testing.T) {
 	a.off.Store(true)
 	b.damage(e.Digest)
 	b.r.Suspect(e.Digest, errors.New("does not decode"))
-	c.await("the damaged copy set aside", func() bool { return quarantined(b, e.Digest) == 2 })
+	c.await("the damaged copy set aside", func() bool { return !b.store.Has(e.Digest) && quarantined(b, e.Digest) == 2 })
 	ahead.Store(int64(31 * 24 * time.Hour))
 	b.passes()
 	if quarantined(b, e.Digest) != 2 {

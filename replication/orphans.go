@@ -157,15 +157,16 @@ func (r *Replicator) storeOrphans(found []orphan) error {
 	})
 }
 
-// pruneQuarantine removes what has been kept aside for long, and of what is more than
-// asideBytes the oldest. It is for a node that misses nothing in a cluster that has
-// lost nothing: every damaged copy has a sound one in its place.
-func (r *Replicator) pruneQuarantine() {
+// pruneQuarantine removes what had been kept aside for long at start, and of what is
+// more than asideBytes the oldest. It is for a node of which a pass that began then
+// found that it misses nothing, in a cluster that has lost nothing: every damaged copy
+// has a sound one in its place.
+func (r *Replicator) pruneQuarantine(start time.Time) {
 	if r.cfg.Catalog.Frozen() {
 		return
 	}
 	for age := asideAge; ; age /= 2 {
-		removed, err := r.store.PruneQuarantine(r.cfg.Now().Add(-age))
+		removed, err := r.store.PruneQuarantine(start.Add(-age))
 		if err != nil {
 			r.log.Warn("quarantine not emptied", "err", err)
 			return

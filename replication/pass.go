@@ -73,7 +73,7 @@ func (r *Replicator) fullPass(ctx context.Context) (time.Duration, error) {
 	if !r.isMember(r.cfg.Self) {
 		return retryPass, errors.New("this node is not a member yet")
 	}
-	layout := r.cfg.Catalog.Layout().Version
+	start, layout := r.cfg.Now(), r.cfg.Catalog.Layout().Version
 	res, err := r.compare(ctx)
 	if err != nil {
 		return retryPass, err
@@ -87,7 +87,7 @@ func (r *Replicator) fullPass(ctx context.Context) (time.Duration, error) {
 			return retryPass, err
 		}
 		if res.lost == 0 {
-			r.pruneQuarantine()
+			r.pruneQuarantine(start)
 		}
 	}
 	if !r.isSettled() {

@@ -11,12 +11,11 @@ import (
 )
 
 // Memory that one answer takes while it is made: a packed group where that is sent,
-// the raw one beside it where it is unpacked, and so once more for each group that
-// cab.Range has ahead.
+// the raw one beside it where it is unpacked, and so once more for each group that is
+// there ahead of it.
 const (
 	packedBytes = cab.GroupSize + cab.GroupSize/8
 	groupBytes  = packedBytes + cab.GroupSize
-	aheadMost   = 4
 )
 
 // A budget bounds the memory of all answers being made. An eighth of it is for
@@ -34,16 +33,16 @@ type share struct{ all, ahead int64 }
 // packed waits for memory to send one packed group after the other.
 func (b *budget) packed(ctx context.Context) (share, error) { return b.take(ctx, packedBytes) }
 
-// unpacked waits for memory to unpack so many groups, and returns how many of them at
-// the same time.
-func (b *budget) unpacked(ctx context.Context, groups int64) (s share, ahead int, err error) {
+// unpacked waits for memory to unpack so many groups, and returns how many of them may
+// be there at the same time.
+func (b *budget) unpacked(ctx context.Context, groups int64) (s share, window int, err error) {
 	if s, err = b.take(ctx, groupBytes); err != nil {
 		return s, 0, err
 	}
-	ahead = int(min(groups, aheadMost))
-	if more := int64(ahead) * groupBytes; ahead > 1 && b.ahead.TryAcquire(more) {
+	window = int(min(groups, int64(cab.Window())))
+	if more := int64(window-1) * groupBytes; window > 1 && b.ahead.TryAcquire(more) {
 		s.ahead = more
-		return s, ahead, nil
+		return s, window, nil
 	}
 	return s, 1, nil
 }

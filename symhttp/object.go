@@ -134,12 +134,12 @@ func (o *object) takePacked(ctx context.Context) error {
 // unpack waits for memory and returns raw bytes as they are unpacked.
 func (o *object) unpack(ctx context.Context, part span) (io.ReadCloser, error) {
 	groups := (part.end()+cab.GroupSize-1)/cab.GroupSize - part.off/cab.GroupSize
-	s, ahead, err := o.st.memory.unpacked(ctx, groups)
+	s, window, err := o.st.memory.unpacked(ctx, groups)
 	if err != nil {
 		return nil, err
 	}
 	o.keep(s)
-	return o.cab.RangeAhead(part.off, part.n, ahead), nil
+	return o.cab.RangeWindow(part.off, part.n, window), nil
 }
 
 // keep notes memory to give back when the object is released.

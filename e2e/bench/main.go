@@ -6,7 +6,7 @@
 // builds symkeep, starts every server on the loopback interface, prints a table of
 // medians with the ratios wanted beside those measured, and writes the same to
 // tmp/bench.txt. What matters are the ratios: servers and clients share the processors.
-// It takes some twelve minutes and 12 GB of disk, of which nothing stays, and gives up after
+// It takes some thirteen minutes and 12 GB of disk, of which nothing stays, and gives up after
 // a quarter of an hour. Only processes that it started are stopped.
 //
 // Each part of the table can be measured alone, see -parts. The exit status is 1 when a

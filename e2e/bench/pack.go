@@ -16,8 +16,10 @@ import (
 	"symkeep/internal/cab"
 )
 
-// packBytes is how much is packed in one round.
-const packBytes = 48 << 20
+const (
+	packBytes  = 48 << 20 // in one round
+	packRounds = 7        // two processors that the machine disturbs look like fewer
+)
 
 // pack compares the packer on all processors with itself on one, and the size of what
 // comes out with the encoder that the size of reference was measured with: level 6, the
@@ -32,7 +34,7 @@ func pack(ctx context.Context, cfg config, t *table) error {
 	cores := runtime.GOMAXPROCS(0)
 	var one, all, apart []float64
 	var size int64
-	for range cfg.rounds {
+	for range packRounds {
 		for _, workers := range []int{1, cores} {
 			if err := ctx.Err(); err != nil {
 				return err

@@ -18,8 +18,9 @@ import (
 const (
 	smallFiles = 64
 	missing    = 1024 // keys that nobody has, asked for in turn
-	few        = 2    // shots in a round, where rates of one and the same server differ much
-	many       = 6    // where they differ by more than is to be told
+	plainSize  = 50 << 20
+	few        = 2 // shots in a round, where rates of one and the same server differ much
+	many       = 6 // where they differ by more than is to be told
 )
 
 // A job is one kind of work for several servers.
@@ -35,6 +36,7 @@ type job struct {
 type stage struct {
 	cfg     config
 	servers []*server
+	nginx   *server // of them
 	node    *node
 	root    string // of nginx
 
@@ -181,7 +183,7 @@ func (s *stage) build(ctx context.Context) error {
 	if s.big, err = make("big.debug", 125<<20, 200); err != nil { // packs to about 50 MiB
 		return err
 	}
-	if s.plain, err = make("plain.debug", 50<<20, 300); err != nil {
+	if s.plain, err = make("plain.debug", plainSize, 300); err != nil {
 		return err
 	}
 	if s.node, err = newNode(s.cfg, "node", ""); err != nil {
@@ -191,11 +193,10 @@ func (s *stage) build(ctx context.Context) error {
 		return err
 	}
 	s.servers = append(s.servers, &server{"symkeep", s.node.addr, s.node.stop})
-	nginx, err := startNginx(ctx, s.cfg.dir, s.root)
-	if err != nil {
+	if s.nginx, err = startNginx(ctx, s.cfg.dir, s.root); err != nil {
 		return err
 	}
-	s.servers = append(s.servers, nginx)
+	s.servers = append(s.servers, s.nginx)
 	debuginfod, err := startDebuginfod(ctx, s.cfg.dir, src, smallFiles+3)
 	if err != nil {
 		return err
@@ -249,7 +250,7 @@ func (s *stage) jobs(ctx context.Context) ([]job, error) {
 			paths:   map[string][]string{"symkeep": misses, "nginx": ngMisses, "debuginfod": misses},
 			targets: map[string]float64{"nginx": 1, "debuginfod": 5}},
 		{work: "hit, 50 MiB raw, second time, 4 connections", load: load{conns: 4},
-			paths: map[string][]string{"symkeep": same(s.plain), "nginx": {fmt.Sprintf("/raw%d", smallFiles)},
+			paths: map[string][]string{"symkeep": same(s.plain), "nginx": {s.plainCopy()},
 				"debuginfod": same(s.plain)}, targets: map[string]float64{"nginx": 0.95}},
 	}
 	for _, stored := range []struct {
@@ -273,6 +274,9 @@ func (s *stage) jobs(ctx context.Context) ([]job, error) {
 	}
 	return jobs, nil
 }
+
+// plainCopy is the path of the plain file at nginx.
+func (s *stage) plainCopy() string { return fmt.Sprintf("/raw%d", len(s.small)) }
 
 // copy fetches an answer of symkeep, which has to be the file if one is named, into a
 // file for nginx. It asks a second time: from then on the node has seen what is hot.

@@ -117,6 +117,10 @@ func TestDamageStaysInItsGroup(t *testing.T) {
 		if !errors.Is(err, cab.ErrCorrupt) || len(got) == 0 || len(got)%cab.GroupSize != 0 || !bytes.HasPrefix(raw, got) {
 			t.Errorf("%s: Range released %d bytes, %v", c.want, len(got), err)
 		}
+		var written bytes.Buffer
+		if _, err := io.Copy(&written, r.Range(0, info.RawSize)); !errors.Is(err, cab.ErrCorrupt) || !bytes.Equal(written.Bytes(), got) {
+			t.Errorf("%s: Range wrote %d bytes, %v, want the %d that it released", c.want, written.Len(), err, len(got))
+		}
 	}
 }
 

@@ -80,3 +80,10 @@ func GZOf(raw []byte, name string, groups ...[]byte) []byte {
 	l.PackedSize = l.GzipSize + tailSize(len(groups), name)
 	return append(p, l.tail()...)
 }
+
+// RangeWorkers is RangeWindow with so many workers, whatever the processors.
+func (r *Reader) RangeWorkers(off, n int64, window, workers int) io.ReadCloser {
+	s := r.RangeWindow(off, n, window)
+	s.(*rangeReader).crew.workers = workers
+	return s
+}

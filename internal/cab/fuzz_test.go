@@ -64,6 +64,11 @@ func useAll(t *testing.T, p []byte) {
 	s := r.Range(0, info.RawSize)
 	raw, rawErr := io.ReadAll(s)
 	s.Close()
+	s = r.Range(0, info.RawSize)
+	if n, err := io.Copy(io.Discard, s); (err == nil) != (rawErr == nil) || n != int64(len(raw)) {
+		t.Fatalf("%d bytes read, %v, and %d written, %v", len(raw), rawErr, n, err)
+	}
+	s.Close()
 	s, n := r.Gzip()
 	gz, gzErr := io.ReadAll(s)
 	s.Close()

@@ -60,22 +60,26 @@ func VerifyRaw(ctx context.Context, r io.ReaderAt, size int64) (Info, error) {
 }
 
 func (r *Reader) verifyRaw(ctx context.Context) error {
-	jobs := inflateJobs{r: r, end: len(r.l.groups), upTo: r.l.RawSize, ahead: maxAhead, strict: true}
-	defer jobs.stop()
+	groups := newCrew(r, 0, len(r.l.groups), r.l.RawSize, Window())
+	groups.strict = true
+	defer groups.close()
 	body, raw := r.bodyHash(), sha256.New()
 	crc, gzip := uint32(0), int64(gzHead+gzTrailer)
-	for range r.l.groups {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err := groups.all(func(j *inflateJob) error {
 		if err := ctx.Err(); err != nil {
-			return err
-		}
-		j, err := jobs.take()
-		if err != nil {
 			return err
 		}
 		body.Write(j.whole)
 		raw.Write(j.raw)
 		crc = crc32.Update(crc, crc32.IEEETable, j.raw)
 		gzip += int64(j.gzip)
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	if err := r.checkBody(body); err != nil {
 		return err

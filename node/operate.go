@@ -168,12 +168,11 @@ func (n *Node) heir(ctx context.Context, c *consensus, to catalog.NodeID) (raft.
 // heirOf returns the best of voters to lead next: one that is fit, else one whose disk is
 // well, else one that has caught up and is to stay.
 func (n *Node) heirOf(ctx context.Context, c *consensus, voters []raft.Server) (raft.Server, error) {
-	for _, fit := range []func(api.PeerStatus) bool{fitToLead, diskFit, anyFit} {
-		if ready := n.caughtUp(ctx, c, voters, fit); len(ready) > 0 {
-			return n.best(ready), nil
-		}
+	ready := n.caughtUp(ctx, c, voters, fitToLead, diskFit, anyFit)
+	if len(ready) == 0 {
+		return raft.Server{}, errNoHeir
 	}
-	return raft.Server{}, errNoHeir
+	return n.best(ready), nil
 }
 
 // fitVoter returns a voter that is to lead rather than this node: it has caught up, is

@@ -277,11 +277,13 @@ func targetVoters(n int) int {
 func anyFit(api.PeerStatus) bool { return true }
 
 // caughtUp returns those servers that are alive, have applied nearly everything and are
-// fit by what they say, in their order. It asks all of them at once, for a second at most.
-func (n *Node) caughtUp(ctx context.Context, c *consensus, servers []raft.Server, fit func(api.PeerStatus) bool) (ready []raft.Server) {
+// fit by what they say, in their order: by the first of fits that any of them meets. It asks
+// all of them once and at the same time, for a second at most.
+func (n *Node) caughtUp(ctx context.Context, c *consensus, servers []raft.Server, fits ...func(api.PeerStatus) bool) (ready []raft.Server) {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
-	ok := make([]bool, len(servers))
+	said := make([]*api.PeerStatus, len(servers)) // nil: nothing
+	near := make([]bool, len(servers))
 	var asking sync.WaitGroup
 	for i, s := range servers {
 		m, err := n.fsm.Member(catalog.NodeID(s.ID))
@@ -290,13 +292,21 @@ func (n *Node) caughtUp(ctx context.Context, c *consensus, servers []raft.Server
 		}
 		asking.Go(func() {
 			st, err := n.peers.Status(ctx, n.peerAddr(m.ID, m.PeerAddr))
-			ok[i] = err == nil && st.ID == m.ID && fit(st) && st.AppliedIndex > 0 && st.AppliedIndex+promotionLag >= c.raft.CommitIndex()
+			if err == nil && st.ID == m.ID {
+				said[i] = &st
+				near[i] = st.AppliedIndex > 0 && st.AppliedIndex+promotionLag >= c.raft.CommitIndex()
+			}
 		})
 	}
 	asking.Wait()
-	for i, s := range servers {
-		if ok[i] {
-			ready = append(ready, s)
+	for _, fit := range fits {
+		for i, s := range servers {
+			if said[i] != nil && fit(*said[i]) && near[i] {
+				ready = append(ready, s)
+			}
+		}
+		if len(ready) > 0 {
+			break
 		}
 	}
 	return ready

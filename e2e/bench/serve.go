@@ -17,10 +17,10 @@ import (
 
 const (
 	smallFiles = 64
-	missing    = 1024 // keys that nobody has, asked for in turn
-	plainSize  = 50 << 20
-	few        = 2 // shots in a round, where rates of one and the same server differ much
-	many       = 6 // where they differ by more than is to be told
+	missing    = 1024     // keys that nobody has, asked for in turn
+	plainSize  = 50 << 20 // of the files that are asked for raw
+	few        = 2        // shots in a round, where rates of one and the same server differ much
+	many       = 6        // where they differ by more than is to be told
 )
 
 // A job is one kind of work for several servers.

@@ -13,8 +13,9 @@ const (
 	maxWindow = 2 * maxWorkers
 )
 
-// inflating bounds the groups inflated at the same time in the whole process: a program that
-// serves beside it has more threads than processors, and those of requests find one free.
+// inflating bounds the groups that all crews of the process inflate at the same time: a
+// program that serves beside them has more threads than processors, and those of requests
+// find one free.
 var inflating = make(chan struct{}, runtime.NumCPU())
 
 // A crew inflates the groups next to end-1 and hands them on in order. Nobody waits for a
@@ -123,13 +124,13 @@ func (c *crew) takeReady() *inflateJob {
 // inflates as many as there are workers. It is not for while all is at work.
 func (c *crew) one() (*inflateJob, error) {
 	if c.next == c.due {
-		var all sync.WaitGroup
+		var batch sync.WaitGroup
 		for range min(c.workers, c.end-c.next) {
 			j := c.begin()
 			c.ready[j.index%maxWindow] = j
-			all.Go(func() { j.run(c) })
+			batch.Go(func() { j.run(c) })
 		}
-		all.Wait()
+		batch.Wait()
 	}
 	j := c.takeReady()
 	c.free = append(c.free, j)

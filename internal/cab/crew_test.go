@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,55 +16,34 @@ type writerFunc func(p []byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-// A gate is a packed file that counts the reads of groups, one for each, and keeps the first
-// of them until there have been so many.
-type gate struct {
-	io.ReaderAt
-	wait int         // 0: it keeps none
-	read func(n int) // called for the nth, unless nil
-
-	mu    sync.Mutex
-	reads int
-	open  chan struct{}
-}
-
-// gated opens a packed file.
-func gated(t *testing.T, f *memFile, size int64, wait int) (*cab.Reader, *gate) {
+// counted opens a packed file. The reads of its groups, one for each, are counted.
+func counted(t *testing.T, f *memFile, size int64) (*cab.Reader, *countingReader) {
 	t.Helper()
-	g := &gate{ReaderAt: f, open: make(chan struct{})}
-	r, err := cab.Open(g, size)
+	c := &countingReader{ReaderAt: f}
+	r, err := cab.Open(c, size)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.reads, g.wait = 0, wait
-	return r, g
+	c.reads.Store(0)
+	return r, c
 }
 
-func (g *gate) ReadAt(p []byte, off int64) (int, error) {
-	g.mu.Lock()
-	g.reads++
-	n := g.reads
-	if g.reads == g.wait {
-		close(g.open)
-	}
-	g.mu.Unlock()
-	if g.read != nil {
-		g.read(n)
-	}
-	if n == 1 && g.wait > 0 {
-		select {
-		case <-g.open:
-		case <-time.After(time.Minute):
-			return 0, errors.New("the others were not read meanwhile")
+// keepFirst is for the first read to wait until there have been so many; 0: not at all.
+func keepFirst(wait int64) func(int64) error {
+	open := make(chan struct{})
+	return func(n int64) error {
+		if n == wait {
+			close(open)
 		}
+		if n == 1 && wait > 0 {
+			select {
+			case <-open:
+			case <-time.After(time.Minute):
+				return errors.New("the others were not read meanwhile")
+			}
+		}
+		return nil
 	}
-	return g.ReaderAt.ReadAt(p, off)
-}
-
-func (g *gate) count() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.reads
 }
 
 // TestRangeWritesInOrder: the first group is the last to be there, and yet the first to be
@@ -74,15 +52,19 @@ func TestRangeWritesInOrder(t *testing.T) {
 	data := mixed(9*cab.GroupSize+5, 6)
 	for _, c := range containers {
 		f, info := pack(t, c, cab.Options{}, data, len(data))
-		for _, tt := range []struct{ window, workers, wait int }{
+		for _, tt := range []struct {
+			window, workers int
+			wait            int64
+		}{
 			{1, 1, 0}, {2, 1, 0}, {2, 2, 2}, {4, 2, 4}, {4, 4, 4}, {8, 3, 8}, {8, 4, 8},
 		} {
-			r, g := gated(t, f, info.PackedSize, tt.wait)
+			r, count := counted(t, f, info.PackedSize)
+			count.nth = keepFirst(tt.wait)
 			s := r.RangeWorkers(0, info.RawSize, tt.window, tt.workers)
 			var got bytes.Buffer
-			written := 0
+			written := int64(0)
 			n, err := io.Copy(writerFunc(func(p []byte) (int, error) {
-				if reads := g.count(); reads > written+tt.window {
+				if reads := count.reads.Load(); reads > written+int64(tt.window) {
 					t.Errorf("%s, %+v: %d groups read when %d were written", c.want, tt, reads, written)
 				}
 				written++
@@ -105,11 +87,10 @@ func TestRangeReadThenWritten(t *testing.T) {
 	data := mixed(5*cab.GroupSize, 7)
 	f, info := pack(t, containers[0], cab.Options{}, data, len(data))
 	for _, first := range []int{0, 1, cab.GroupSize - 10, cab.GroupSize, 3*cab.GroupSize + 1, len(data) - 20} {
-		wait := 0
+		r, count := counted(t, f, info.PackedSize)
 		if first > 0 {
-			wait = 3
+			count.nth = keepFirst(3)
 		}
-		r, _ := gated(t, f, info.PackedSize, wait)
 		s := r.RangeWorkers(10, info.RawSize-20, 4, 3)
 		var got bytes.Buffer
 		_, rerr := io.CopyN(&got, struct{ io.Reader }{s}, int64(first))
@@ -130,7 +111,7 @@ func TestRangeEndsWithItsWriter(t *testing.T) {
 	for _, tt := range []struct {
 		err, want error
 	}{{gone, gone}, {nil, io.ErrShortWrite}} {
-		r, g := gated(t, f, info.PackedSize, 0)
+		r, count := counted(t, f, info.PackedSize)
 		s := r.RangeWorkers(0, info.RawSize, 4, 2)
 		calls := 0
 		n, err := io.Copy(writerFunc(func(p []byte) (int, error) {
@@ -142,7 +123,7 @@ func TestRangeEndsWithItsWriter(t *testing.T) {
 		if calls != 3 || n != 2*cab.GroupSize+7 || !errors.Is(err, tt.want) {
 			t.Errorf("copied %d bytes in %d calls, %v, want %v", n, calls, err, tt.want)
 		}
-		reads := g.count()
+		reads := count.reads.Load()
 		if reads > 2+4 {
 			t.Errorf("%d groups read when 2 were written, want at most 4 more", reads)
 		}
@@ -153,7 +134,7 @@ func TestRangeEndsWithItsWriter(t *testing.T) {
 			t.Errorf("copied %d bytes after the error, %v", n, err)
 		}
 		s.Close()
-		if again := g.count(); again != reads {
+		if again := count.reads.Load(); again != reads {
 			t.Errorf("%d groups read after the end", again-reads)
 		}
 	}
@@ -165,18 +146,19 @@ func TestVerifyRawStopsMidway(t *testing.T) {
 	f, info := pack(t, containers[0], cab.Options{}, data, len(data))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	_, g := gated(t, f, info.PackedSize, 0)
-	if _, err := cab.Open(g, info.PackedSize); err != nil {
+	count := &countingReader{ReaderAt: f}
+	if _, err := cab.Open(count, info.PackedSize); err != nil {
 		t.Fatal(err)
 	}
-	opened := g.count()
-	_, g = gated(t, f, info.PackedSize, 0)
-	g.read = func(n int) {
+	opened := count.reads.Swap(0)
+	count.nth = func(n int64) error {
 		if n == opened+2 {
 			cancel()
 		}
+		return nil
 	}
-	if _, err := cab.VerifyRaw(ctx, g, info.PackedSize); !errors.Is(err, context.Canceled) || g.count() > opened+2+cab.Window() {
-		t.Errorf("VerifyRaw = %v after %d groups, want context.Canceled after at most %d", err, g.count()-opened, 2+cab.Window())
+	_, err := cab.VerifyRaw(ctx, count, info.PackedSize)
+	if groups := count.reads.Load() - opened; !errors.Is(err, context.Canceled) || groups > 2+int64(cab.Window()) {
+		t.Errorf("VerifyRaw = %v after %d groups, want context.Canceled after at most %d", err, groups, 2+cab.Window())
 	}
 }

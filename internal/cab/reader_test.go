@@ -52,10 +52,16 @@ func TestReadAt(t *testing.T) {
 type countingReader struct {
 	io.ReaderAt
 	reads atomic.Int64
+	nth   func(n int64) error // called before the nth one, unless nil
 }
 
 func (c *countingReader) ReadAt(p []byte, off int64) (int, error) {
-	c.reads.Add(1)
+	n := c.reads.Add(1)
+	if c.nth != nil {
+		if err := c.nth(n); err != nil {
+			return 0, err
+		}
+	}
 	return c.ReaderAt.ReadAt(p, off)
 }
 

@@ -49,7 +49,7 @@ func keepFirst(wait int64) func(int64) error {
 // TestRangeWritesInOrder: the first group is the last to be there, and yet the first to be
 // written; and no more than fit into the window are there at the same time.
 func TestRangeWritesInOrder(t *testing.T) {
-	data := mixed(9*cab.GroupSize+5, 6)
+	data := random(9*cab.GroupSize+5, 6)
 	for _, c := range containers {
 		f, info := pack(t, c, cab.Options{}, data, len(data))
 		for _, tt := range []struct {
@@ -71,7 +71,7 @@ func TestRangeWritesInOrder(t *testing.T) {
 				return got.Write(p)
 			}), s)
 			if n != info.RawSize || err != nil || !bytes.Equal(got.Bytes(), data) {
-				t.Errorf("%s, %+v: copied %d bytes, %v, the right ones: %v", c.want, tt, n, err, bytes.Equal(got.Bytes(), data))
+				t.Fatalf("%s, %+v: copied %d bytes, %v, the right ones: %v", c.want, tt, n, err, bytes.Equal(got.Bytes(), data))
 			}
 			if _, err := s.Read(make([]byte, 1)); err != io.EOF {
 				t.Errorf("%s, %+v: Read after the end: %v", c.want, tt, err)
@@ -84,7 +84,7 @@ func TestRangeWritesInOrder(t *testing.T) {
 // TestRangeReadThenWritten: what was read is not written again. Reading inflates as many
 // groups at once as there are workers.
 func TestRangeReadThenWritten(t *testing.T) {
-	data := mixed(5*cab.GroupSize, 7)
+	data := random(5*cab.GroupSize, 7)
 	f, info := pack(t, containers[0], cab.Options{}, data, len(data))
 	for _, first := range []int{0, 1, cab.GroupSize - 10, cab.GroupSize, 3*cab.GroupSize + 1, len(data) - 20} {
 		r, count := counted(t, f, info.PackedSize)
@@ -105,7 +105,7 @@ func TestRangeReadThenWritten(t *testing.T) {
 // TestRangeEndsWithItsWriter: at the first error nothing more is written, and after it
 // nothing more is read.
 func TestRangeEndsWithItsWriter(t *testing.T) {
-	data := mixed(9*cab.GroupSize, 8)
+	data := random(9*cab.GroupSize, 8)
 	f, info := pack(t, containers[0], cab.Options{}, data, len(data))
 	gone := errors.New("the client went away")
 	for _, tt := range []struct {
@@ -142,7 +142,7 @@ func TestRangeEndsWithItsWriter(t *testing.T) {
 
 // TestVerifyRawStopsMidway: within the groups that are in memory.
 func TestVerifyRawStopsMidway(t *testing.T) {
-	data := mixed(10*cab.GroupSize, 9)
+	data := random(10*cab.GroupSize, 9)
 	f, info := pack(t, containers[0], cab.Options{}, data, len(data))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

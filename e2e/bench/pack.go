@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	packBytes  = 48 << 20 // in one round
+	packBytes  = 96 << 20 // in one round; its first group is filled, and its last one packed, by one processor alone
 	packRounds = 7        // two processors that the machine disturbs look like fewer
 )
 

@@ -133,6 +133,11 @@ var inputs = sync.OnceValue(func() []input {
 	return all
 })
 
+// sevenGroups is one more input, for tests that read at many places.
+var sevenGroups = sync.OnceValue(func() input {
+	return input{"seven groups", mixed(6*cab.GroupSize+17, 2)}
+})
+
 func itoa(n int) string {
 	var b []byte
 	for ; n > 0; n /= 10 {

@@ -24,9 +24,9 @@ var verifiers = []struct {
 }
 
 func TestReadAt(t *testing.T) {
-	data := mixed(3*cab.GroupSize+99, 2)
+	data := sevenGroups().data
 	for _, c := range containers {
-		f, _ := pack(t, c, cab.Options{}, data, len(data))
+		f, _ := packInput(t, c, sevenGroups())
 		r := mustOpen(t, f)
 		r.SetCache(2)
 		rnd := rand.New(rand.NewPCG(1, 1))
@@ -68,8 +68,8 @@ func (c *countingReader) ReadAt(p []byte, off int64) (int, error) {
 // Readers of one group share one inflation, and the cache keeps the groups used
 // last.
 func TestCache(t *testing.T) {
-	data := mixed(4*cab.GroupSize, 3)
-	f, info := pack(t, containers[0], cab.Options{}, data, len(data))
+	data := sevenGroups().data
+	f, info := packInput(t, containers[0], sevenGroups())
 	c := &countingReader{ReaderAt: f}
 	r, err := cab.Open(c, info.PackedSize)
 	if err != nil {
@@ -108,10 +108,10 @@ func TestCache(t *testing.T) {
 }
 
 func TestRange(t *testing.T) {
-	data := mixed(6*cab.GroupSize+17, 2)
+	data := sevenGroups().data
 	size := int64(len(data))
 	for _, c := range containers {
-		f, _ := pack(t, c, cab.Options{}, data, len(data))
+		f, _ := packInput(t, c, sevenGroups())
 		r := mustOpen(t, f)
 		for _, tt := range []struct{ off, n int64 }{
 			{0, size}, {0, 0}, {size, 0}, {0, 1}, {size - 1, 1}, {cab.GroupSize - 1, 2}, {cab.GroupSize, cab.GroupSize},
@@ -146,8 +146,8 @@ func TestRange(t *testing.T) {
 }
 
 func TestConcurrentReaders(t *testing.T) {
-	data := mixed(4*cab.GroupSize+1, 4)
-	f, info := pack(t, containers[0], cab.Options{}, data, len(data))
+	data := sevenGroups().data
+	f, info := packInput(t, containers[0], sevenGroups())
 	r := mustOpen(t, f)
 	r.SetCache(3)
 	var wg sync.WaitGroup

@@ -64,11 +64,16 @@ func TestGzip(t *testing.T) {
 func TestCabinetRehead(t *testing.T) {
 	data := mixed(cab.GroupSize+5, 1)
 	names := []string{"a", "test.pdb", "other.pdb", "größe.pdb", strings.Repeat("x", 255)}
+	packed := map[string]form{}
+	for _, name := range names {
+		f, info := pack(t, containers[0], cab.Options{Name: name}, data, len(data))
+		packed[name] = form{f, info}
+	}
 	for _, from := range names {
-		f, info := pack(t, containers[0], cab.Options{Name: from}, data, len(data))
+		f, info := packed[from].f, packed[from].info
 		r := mustOpen(t, f)
 		for _, to := range names {
-			want, wantInfo := pack(t, containers[0], cab.Options{Name: to}, data, len(data))
+			want, wantInfo := packed[to].f, packed[to].info
 			s, n, err := r.Cabinet(to)
 			if err != nil {
 				t.Fatalf("Cabinet(%q): %v", to, err)

@@ -128,7 +128,7 @@ func testPackedRefused(t *testing.T, n *testNode) {
 		want string
 	}{
 		{"other bytes", func() (cab.Info, []byte) { return packedAs(t, f.path, other) }, "raw SHA-256"},
-		{"a bomb", func() (cab.Info, []byte) { return packedAs(t, f.path, make([]byte, 16<<20)) }, "raw SHA-256"},
+		{"a bomb", func() (cab.Info, []byte) { return packedAs(t, f.path, make([]byte, 64<<20)) }, "raw SHA-256"},
 		{"another name", func() (cab.Info, []byte) { return packedAs(t, "other.sym", f.bytes) }, `"other.sym"`},
 		{"another packed hash", func() (cab.Info, []byte) {
 			i := info

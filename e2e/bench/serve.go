@@ -27,7 +27,7 @@ const (
 type job struct {
 	work    string
 	load    load
-	shots   int                 // in each round; 0: one
+	shots   int                 // in each round
 	paths   map[string][]string // by server
 	targets map[string]float64  // requests per second of symkeep over those of this one
 }
@@ -61,7 +61,7 @@ func serve(ctx context.Context, cfg config, t *table) error {
 			if rates[i] == nil {
 				rates[i] = map[string][]float64{}
 			}
-			for shot := range max(j.shots, 1) {
+			for shot := range j.shots {
 				if err := s.shoot(ctx, j, round+shot, rates[i]); err != nil {
 					return fmt.Errorf("%s: %w", j.work, err)
 				}

@@ -38,6 +38,7 @@ func (n *Node) runLeadership(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case leads := <-c.raft.LeaderCh():
+			n.leading.Store(leads)
 			end()
 			end = func() {}
 			if leads {

@@ -153,8 +153,7 @@ const forgottenAfter = 4 * heartbeatTimeout
 // stillMember returns an error that wraps catalog.ErrConflict when this node was
 // removed from the cluster.
 func (n *Node) stillMember(ctx context.Context, c *consensus) error {
-	_, leader := c.raft.LeaderWithID()
-	if leader != "" || time.Since(c.raft.LastContact()) < forgottenAfter || time.Since(n.started) < forgottenAfter {
+	if time.Since(n.lastLeader(c)) < forgottenAfter {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, configTimeout)

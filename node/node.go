@@ -58,6 +58,7 @@ type Node struct {
 	uploads  *uploadTable
 	receipts chan catalog.Receipt
 
+	leading   atomic.Bool               // raft has said that this node leads, and not that it no longer does
 	readyTerm atomic.Uint64             // term in which this leader may answer reads
 	firstLed  atomic.Pointer[time.Time] // when this process became the leader first; set before readyTerm
 	handing   atomic.Int32              // transfers of leadership under way

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"symkeep/internal/api"
 	"symkeep/internal/catalog"
 	"symkeep/raftfsm"
@@ -77,11 +79,15 @@ func testCheckHealthy(t *testing.T, nodes []*testNode) {
 
 func testTransfer(t *testing.T, nodes []*testNode) {
 	leader, others := leaderOf(t, nodes...)
+	hopeless := hopelessAtStepDown(t, leader)
 	if err := others[0].c.TransferLeader(t.Context(), api.NodeRequest{Node: others[1].cfg.Name}); err != nil {
 		t.Fatalf("transfer to %s: %v", others[1].cfg.Name, err)
 	}
 	if now, _ := leaderOf(t, nodes...); now != others[1] {
 		t.Errorf("%s leads after the transfer, want %s", now.cfg.Name, others[1].cfg.Name)
+	}
+	if hopeless() {
+		t.Error("a leader that steps down tells agents that there has been no leader for long")
 	}
 	if err := others[1].c.TransferLeader(t.Context(), api.NodeRequest{Node: others[1].cfg.Name}); err != nil {
 		t.Errorf("transfer to the node that leads: %v", err)
@@ -94,6 +100,35 @@ func testTransfer(t *testing.T, nodes []*testNode) {
 	}
 	wantError(t, "transfer to nobody", leader.c.TransferLeader(t.Context(), api.NodeRequest{Node: "nobody"}), catalog.ErrNotFound)
 	awaitHealthy(t, nodes...)
+}
+
+// hopelessAtStepDown has a leader, as if it had led for an hour, asked whether it is
+// leaderless in the moment in which raft makes it a follower: no new leader is known then.
+// What it returns says, afterwards, whether it was.
+func hopelessAtStepDown(t *testing.T, leader *testNode) func() bool {
+	leader.started = leader.started.Add(-time.Hour)
+	c, said := leader.consensus(), make(chan bool, 1)
+	o := raft.NewObserver(nil, false, func(o *raft.Observation) bool {
+		if o.Data == raft.Follower {
+			select {
+			case said <- leader.leaderless():
+			default: // it stepped down before
+			}
+		}
+		return false
+	})
+	c.raft.RegisterObserver(o)
+	return func() bool {
+		t.Helper()
+		c.raft.DeregisterObserver(o)
+		select {
+		case hopeless := <-said:
+			return hopeless
+		default:
+			t.Error("raft was not seen to make the leader a follower")
+			return false
+		}
+	}
 }
 
 func testMaintenance(t *testing.T, nodes []*testNode) {

@@ -171,14 +171,20 @@ func (n *Node) leaderless() bool {
 	if c == nil {
 		return true
 	}
-	if _, id := c.raft.LeaderWithID(); id != "" {
-		return false
+	return time.Since(n.lastLeader(c)) > leaderPatience
+}
+
+// lastLeader returns when this node last knew of a leader: now if it does, its own start
+// if it never did. Raft forgets that it leads before it notes when it stopped to, and
+// writes a term to disk in between; that moment is no time without a leader.
+func (n *Node) lastLeader(c *consensus) time.Time {
+	if _, id := c.raft.LeaderWithID(); id != "" || n.leading.Load() {
+		return time.Now()
 	}
-	last := c.raft.LastContact()
-	if last.Before(n.started) {
-		last = n.started
+	if last := c.raft.LastContact(); last.After(n.started) {
+		return last
 	}
-	return time.Since(last) > leaderPatience
+	return n.started
 }
 
 // decodeValue decodes the value of a result, if there is any, and returns err or
